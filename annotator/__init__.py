@@ -1,0 +1,1 @@
+"""The annotator: shards in, versioned tables of labels you can trust out."""

@@ -1,0 +1,1 @@
+"""The small Florence-2 checkpoint that ships with the package."""

@@ -1,0 +1,1 @@
+"""The synthetic world with exact truth."""

@@ -1,0 +1,1 @@
+"""What the data is: samples, tables, boxes and ids. Imports nothing of ours."""

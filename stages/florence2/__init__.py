@@ -1,0 +1,1 @@
+"""The Florence-2 stage."""
