@@ -92,7 +92,7 @@ def verdict_rows(
         "value": pa.array(measured, pa.float64(), from_pandas=True),
         "threshold": pa.array([threshold] * count, pa.float64()),
         "detail": pa.array(
-            [details[i] for i in picked] if details else [None] * count, pa.string()
+            [details[int(i)] for i in picked] if details else [None] * count, pa.string()
         ),
         "recipe": pa.nulls(count, pa.string()),
     }

@@ -1,4 +1,4 @@
-"""Boxes as arrays: `bbox_xyxy` has shape (n, 4), float pixels, x0 y0 x1 y1; and Florence-2's bins."""
+"""Boxes as arrays (n, 4): `bbox_xyxy`, float pixels, x0 y0 x1 y1; and Florence-2's bins."""
 
 import numpy as np
 from numpy.typing import ArrayLike, NDArray

@@ -28,5 +28,5 @@ def canonical_json(value: Any) -> str:
 
 
 def recipe_id(value: Any) -> str:
-    """First 16 hex digits of the sha256 of the canonical JSON of everything that shapes a result."""
+    """First 16 hex digits of the sha256 of all that shapes a result, as canonical JSON."""
     return hashlib.sha256(canonical_json(value).encode()).hexdigest()[:RECIPE_LENGTH]
