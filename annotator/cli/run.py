@@ -1,0 +1,136 @@
+"""`annotator run` and `annotator plan`."""
+
+import json
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import click
+
+if TYPE_CHECKING:
+    from annotator.runner import Plan, RunResult
+    from annotator.summary import Summary
+
+_config = click.option(
+    "--config",
+    default="pipelines.yaml",
+    type=click.Path(path_type=Path),
+    show_default=True,
+    help="The pipelines file.",
+)
+_limit = click.option("--limit", type=click.IntRange(1), help="Only the first N shards.")
+_as_json = click.option("--json", "as_json", is_flag=True, help="Print JSON for scripts.")
+
+
+@click.command()
+@click.argument("name", required=False)
+@_config
+@click.option(
+    "--executor", "executor_name", default="local", show_default=True, help="`local` or `dask`."
+)
+@click.option(
+    "--workers", type=click.IntRange(1), default=1, show_default=True, help="Worker processes."
+)
+@_limit
+@_as_json
+def run(
+    name: str | None,
+    config: Path,
+    executor_name: str,
+    workers: int,
+    limit: int | None,
+    as_json: bool,
+) -> None:
+    """Run a pipeline (the first by default) and commit one version of its tables.
+
+    Stop it whenever you like: run again, and only what is missing is done.
+
+    \b
+    Example:
+      annotator run demo
+      annotator run demo --executor dask --workers 2
+    """
+    from annotator.config import load_config
+    from annotator.runner import execute, plan_run
+    from annotator.store import Store
+    from annotator.summary import summarise
+
+    plan = plan_run(load_config(config), name, limit=limit)
+    click.echo(_plan_text(plan), err=True)
+    result = execute(plan, executor_name, workers)
+    with Store.open(plan.table).connect(result.current) as connection:
+        summary = summarise(connection) if result.current else None
+    click.echo(_run_json(result, summary) if as_json else _run_text(result, summary))
+    for shard, error in result.failed.items():
+        click.echo(f"shard {shard} failed: {error}", err=True)
+    if result.failed:
+        raise SystemExit(1)
+
+
+@click.command()
+@click.argument("name", required=False)
+@_config
+@_limit
+@_as_json
+def plan(name: str | None, config: Path, limit: int | None, as_json: bool) -> None:
+    """Print what `run` would do: what is new, what is reused. Runs no model, writes no table.
+
+    \b
+    Example:
+      annotator plan demo
+    """
+    from annotator.config import load_config
+    from annotator.runner import plan_run
+
+    planned = plan_run(load_config(config), name, limit=limit)
+    if as_json:
+        shards = [
+            {"shard": s.task.ref.name, "url": s.task.ref.url, "todo": s.todo, "images": s.images}
+            for s in planned.shards
+        ]
+        click.echo(json.dumps({"pipeline": planned.name, "shards": shards}, indent=2))
+    else:
+        click.echo(_plan_text(planned))
+
+
+def _plan_text(plan: "Plan") -> str:
+    images = [shard.images for shard in plan.shards if shard.todo == "propose"]
+    counted = f" ({sum(n or 0 for n in images):,} images)" if images and None not in images else ""
+    return (
+        f"{plan.name}: {len(plan.shards)} shards: {plan.count('propose')} for the model{counted},"
+        f" {plan.count('judge')} to judge again, {plan.count('nothing')} reused → {plan.table}"
+    )
+
+
+def _run_text(result: "RunResult", summary: "Summary | None") -> str:
+    from annotator.summary import render
+
+    if summary is None:
+        return f"{result.plan.name}: nothing was committed"
+    new = (
+        f"version {result.version}" if result.version else f"nothing new, version {result.current}"
+    )
+    images = sum(summary.images.values())
+    steps = ", ".join(f"{step} {seconds:.1f} s" for step, seconds in result.seconds.items())
+    return "\n".join(
+        [
+            f"{result.plan.name}: {new} · {images:,} images in {summary.shards} shards",
+            "",
+            render(summary),
+            "",
+            f"time     {steps}",
+            f'tables   duckdb "ducklake:sqlite:{result.plan.table}/catalog.sqlite"',
+        ]
+    )
+
+
+def _run_json(result: "RunResult", summary: "Summary | None") -> str:
+    report: dict[str, Any] = {
+        "pipeline": result.plan.name,
+        "table": str(result.plan.table),
+        "version": result.version,
+        "current": result.current,
+        "failed": result.failed,
+        "seconds": result.seconds,
+        "summary": summary.to_json() if summary else None,
+    }
+    return json.dumps(report, indent=2)

@@ -1,0 +1,180 @@
+"""Executors: map a function over shards, here or on a cluster. No stage knows that they exist."""
+
+import os
+from collections import deque
+from collections.abc import Callable, Iterable, Iterator, Sequence
+from concurrent.futures import FIRST_COMPLETED, Future, ProcessPoolExecutor, wait
+from concurrent.futures.process import BrokenProcessPool
+from contextlib import suppress
+from multiprocessing import get_context
+from typing import Any, TypeVar
+
+from annotator.errors import AnnotatorError, MissingDependency
+
+T = TypeVar("T")
+R = TypeVar("R")
+Work = Callable[[T], Iterator[int | R]]
+"""Yields progress as numbers, and its result last."""
+Lost = Callable[[T, str], R]
+"""Makes the result of a task whose worker died again and again."""
+
+ATTEMPTS = 3
+"""A shard whose worker died this often is given up; the rest of the run goes on."""
+WAITING_PER_WORKER = 2
+
+
+def local(
+    work: Work[T, R], lost: Lost[T, R], tasks: Sequence[T], workers: int
+) -> Iterator[int | R]:
+    """In this process for one worker, else in a pool of processes that survives their death."""
+    if workers == 1:
+        for task in tasks:
+            yield from work(task)
+        return
+    yield from _pool(work, lost, tasks, workers)
+
+
+def _pool(
+    work: Work[T, R], lost: Lost[T, R], tasks: Sequence[T], workers: int
+) -> Iterator[int | R]:
+    left = deque(tasks)
+    while left:
+        suspects: list[T] = []
+        with _processes(workers, workers) as pool:
+            yield from _drain(pool, work, left, suspects, workers)
+        for task in suspects:
+            yield from _alone(work, lost, task, workers)
+
+
+def _processes(count: int, workers: int) -> ProcessPoolExecutor:
+    context = get_context("spawn")
+    return ProcessPoolExecutor(count, context, _set_threads, (threads_per_worker(workers),))
+
+
+def _drain(
+    pool: ProcessPoolExecutor,
+    work: Work[T, R],
+    left: deque[T],
+    suspects: list[T],
+    workers: int,
+) -> Iterator[int | R]:
+    """Results until all is done or the pool breaks; `suspects` are the tasks that were then out."""
+    running: dict[Future[list[int | R]], T] = {}
+    try:
+        while left or running:
+            while left and len(running) < workers * WAITING_PER_WORKER:
+                running[pool.submit(_collect, work, left[0])] = left[0]
+                left.popleft()
+            done, _ = wait(running, return_when=FIRST_COMPLETED)
+            for future in done:
+                yield from future.result()
+                del running[future]
+    except BrokenProcessPool:
+        suspects += running.values()
+
+
+def _alone(work: Work[T, R], lost: Lost[T, R], task: T, workers: int) -> Iterator[int | R]:
+    """A broken pool does not say which task killed its worker: alone, each answers for itself."""
+    for _ in range(ATTEMPTS):
+        with _processes(1, workers) as pool, suppress(BrokenProcessPool):
+            future: Future[list[int | R]] = pool.submit(_collect, work, task)
+            yield from future.result()
+            return
+    yield lost(task, f"its worker died {ATTEMPTS} times; is memory short?")
+
+
+def _collect(work: Work[T, R], task: T) -> list[int | R]:
+    return list(work(task))
+
+
+def threads_per_worker(workers: int) -> int:
+    """The cores of this machine shared out among the workers, at least one each."""
+    return max(1, len(os.sched_getaffinity(0)) // workers)
+
+
+def _set_threads(threads: int) -> None:
+    # Before torch is imported in the new process: it reads the variable once.
+    os.environ["OMP_NUM_THREADS"] = str(threads)
+
+
+def dask(work: Work[T, R], lost: Lost[T, R], tasks: Sequence[T], workers: int) -> Iterator[int | R]:
+    """On the cluster that Dask's own `scheduler-address` setting names, else on local workers."""
+    try:
+        from dask import config
+        from distributed import Client, LocalCluster
+    except ImportError:
+        raise MissingDependency(
+            "the dask executor needs Dask: pip install 'annotator[dask]'"
+        ) from None
+    address = config.get("scheduler-address", None)
+    if address:
+        with Client(address) as client:
+            yield from _dask_drain(client, None, work, lost, tasks, workers)
+        return
+    with (
+        LocalCluster(
+            n_workers=workers,
+            threads_per_worker=1,
+            processes=True,
+            host="127.0.0.1",
+            dashboard_address=None,
+            env={"OMP_NUM_THREADS": str(threads_per_worker(workers))},
+        ) as cluster,
+        Client(cluster) as client,
+    ):
+        yield from _dask_drain(client, cluster, work, lost, tasks, workers)
+
+
+def _dask_drain(
+    client: Any,
+    cluster: Any,
+    work: Work[T, R],
+    lost: Lost[T, R],
+    tasks: Sequence[T],
+    workers: int,
+) -> Iterator[int | R]:
+    from distributed import KilledWorker
+    from distributed import wait as wait_for
+
+    left, attempts = deque(range(len(tasks))), [0] * len(tasks)
+    running: dict[Any, int] = {}
+    while left or running:
+        while left and len(running) < workers * WAITING_PER_WORKER:
+            index = left.popleft()
+            running[client.submit(_collect, work, tasks[index], pure=False)] = index
+        for future in _finished(wait_for, list(running), cluster, workers):
+            index = running.pop(future)
+            error = future.exception() if future.status == "error" else None
+            if error is None:
+                yield from future.result()
+            elif not isinstance(error, KilledWorker):
+                raise error
+            elif attempts[index] + 1 < ATTEMPTS:
+                attempts[index] += 1
+                left.append(index)
+            else:
+                yield lost(tasks[index], f"its worker died again and again: {error}")
+
+
+def _finished(wait_for: Any, futures: list[Any], cluster: Any, workers: int) -> Iterable[Any]:
+    """Futures that are done; between looks, workers that died unnoticed are brought back.
+
+    A worker that dies while its nanny still counts it as starting is not restarted by Dask: the
+    cluster shrinks, at worst to nothing, and every future would wait for ever.
+    """
+    while True:
+        try:
+            return list(wait_for(futures, timeout=5, return_when="FIRST_COMPLETED").done)
+        except TimeoutError:
+            if cluster is not None and len(cluster.scheduler_info["workers"]) < workers:
+                cluster.scale(workers)
+
+
+EXECUTORS = {"local": local, "dask": dask}
+
+
+def executor(name: str) -> Callable[..., Iterator[Any]]:
+    """The executor of that name, AnnotatorError with the names that there are."""
+    if name not in EXECUTORS:
+        raise AnnotatorError(f"no executor is called {name!r}: there are {', '.join(EXECUTORS)}")
+    return EXECUTORS[name]

@@ -1,0 +1,132 @@
+"""What a version holds, counted for a person: image states, labels by kind, the funnel."""
+
+from collections.abc import Iterable, Sequence
+from dataclasses import asdict, dataclass
+from typing import Any
+
+import duckdb
+
+from schemas.tables import IMAGE_STATES, LABEL_TABLES
+
+_REJECTED = "verdict IN ('drop', 'quarantine')"
+_FUNNEL = f"""
+WITH alone AS (
+    SELECT image_id, kind, source, label_no, min(filter) AS filter
+    FROM verdicts WHERE {_REJECTED}
+    GROUP BY ALL HAVING count(DISTINCT filter) = 1
+)
+SELECT filter,
+       count(*) FILTER (verdict = 'flag') AS flagged,
+       count(*) FILTER (verdict = 'quarantine') AS quarantined,
+       count(*) FILTER (verdict = 'drop') AS dropped,
+       coalesce(any_value(alone.labels), 0) AS alone
+FROM verdicts
+LEFT JOIN (SELECT filter, count(*) AS labels FROM alone GROUP BY filter) AS alone USING (filter)
+GROUP BY filter ORDER BY quarantined + dropped DESC, flagged DESC, filter
+"""
+
+
+@dataclass(frozen=True)
+class LabelCount:
+    """Labels of one kind from one source."""
+
+    kind: str
+    source: str
+    all: int
+    kept: int
+
+
+@dataclass(frozen=True)
+class RuleCount:
+    """Verdicts of one rule; `alone`: labels that no other rule rejects."""
+
+    filter: str
+    flagged: int
+    quarantined: int
+    dropped: int
+    alone: int
+
+
+@dataclass(frozen=True)
+class Summary:
+    """Counts over one version of a table store."""
+
+    shards: int
+    images: dict[str, int]
+    labels: tuple[LabelCount, ...]
+    funnel: tuple[RuleCount, ...]
+    problems: dict[str, int]
+
+    def to_json(self) -> dict[str, Any]:
+        return asdict(self)
+
+
+def summarise(connection: duckdb.DuckDBPyConnection) -> Summary:
+    """Counts of the version that the connection shows (`Store.connect`)."""
+    states = dict(_rows(connection, "SELECT state, count(*) FROM images GROUP BY ALL"))
+    (shards,) = _rows(connection, "SELECT count(DISTINCT shard) FROM images")[0]
+    problems = "SELECT kind, count(*) FROM problems GROUP BY ALL ORDER BY 2 DESC, 1"
+    return Summary(
+        shards=shards,
+        images={state: states.get(state, 0) for state in IMAGE_STATES},
+        labels=tuple(_label_counts(connection)),
+        funnel=tuple(RuleCount(*row) for row in _rows(connection, _FUNNEL)),
+        problems=dict(_rows(connection, problems)),
+    )
+
+
+def _rows(connection: duckdb.DuckDBPyConnection, sql: str) -> list[tuple[Any, ...]]:
+    return connection.execute(sql).fetchall()
+
+
+def _label_counts(connection: duckdb.DuckDBPyConnection) -> Iterable[LabelCount]:
+    for kind, table in LABEL_TABLES.items():
+        kept = dict(_rows(connection, f"SELECT source, count(*) FROM {table} GROUP BY ALL"))
+        every = f"SELECT source, count(*) FROM all_{table} GROUP BY ALL ORDER BY 1"
+        for source, count in _rows(connection, every):
+            yield LabelCount(kind, source, count, kept.get(source, 0))
+
+
+def render(summary: Summary) -> str:
+    """The summary as lines for a terminal."""
+    blocks = [
+        "images   " + " · ".join(f"{count:,} {state}" for state, count in summary.images.items()),
+        _table(
+            ("labels", "source", "all", "kept", ""),
+            [
+                (label.kind, label.source, label.all, label.kept, _share(label.kept, label.all))
+                for label in summary.labels
+            ],
+            words=2,
+        ),
+    ]
+    if summary.funnel:
+        blocks.append(
+            _table(
+                ("filter", "flag", "quarantine", "drop", "alone"),
+                [(r.filter, r.flagged, r.quarantined, r.dropped, r.alone) for r in summary.funnel],
+                words=1,
+            )
+        )
+    if summary.problems:
+        problems = (f"{count:,} {kind}" for kind, count in summary.problems.items())
+        blocks.append("set aside, with the reason in `problems`: " + " · ".join(problems))
+    return "\n\n".join(blocks)
+
+
+def _share(part: int, whole: int) -> str:
+    return f"{part / whole:.0%}" if whole else ""
+
+
+def _table(head: Sequence[str], rows: Sequence[Sequence[object]], words: int) -> str:
+    """Aligned columns: the first `words` of them text, the rest numbers."""
+    cells = [list(head), *([f"{c:,}" if isinstance(c, int) else str(c) for c in r] for r in rows)]
+    widths = [max(len(row[i]) for row in cells) for i in range(len(head))]
+    lines = [
+        "  ".join(
+            cell.ljust(width) if i < words else cell.rjust(width)
+            for i, (cell, width) in enumerate(zip(row, widths, strict=True))
+        ).rstrip()
+        for row in cells
+    ]
+    return "\n".join(lines)

@@ -1,0 +1,235 @@
+"""One shard: read, propose, judge, and write its two parts. Runs in whatever process has room."""
+
+import hashlib
+import time
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import dataclass, replace
+from functools import lru_cache
+from itertools import islice
+from pathlib import Path
+from typing import Any
+
+import pyarrow as pa
+
+from annotator.errors import AnnotatorError
+from annotator.human.sidecars import read_labels
+from annotator.parts import Part, find_part, read_part, write_part
+from annotator.shards import ShardRef, read_shard
+from schemas.annotations import Annotations, image_states, table_of
+from schemas.samples import Problem, Sample, UnreadableImage, decode_image
+from schemas.tables import HUMAN
+from stages import AnyJudge, AnyProposer
+from stages.base import Model, Session, StageError
+
+IMAGES_AT_ONCE = 16
+"""Decoded images held in memory, and shared by one call of a proposer."""
+CANDIDATES = ("images", "texts", "regions", "phrases", "problems")
+JUDGED = ("images", "verdicts")
+
+
+@dataclass(frozen=True)
+class Recipe:
+    """Two hashes: of what makes the candidates, and of that together with how they are judged."""
+
+    candidates: str
+    judged: str
+
+
+@dataclass(frozen=True)
+class ShardTask:
+    """Everything that a worker needs; pickles small. `content` names the bytes of the shard."""
+
+    ref: ShardRef
+    content: str
+    fingerprint: Mapping[str, Any]
+    recipe: Recipe
+    round: int
+    propose: tuple[AnyProposer, ...]
+    judge: tuple[AnyJudge, ...]
+    models: tuple[tuple[str, Model], ...]
+    parts: Path
+
+    @property
+    def candidates_key(self) -> str:
+        return f"{self.recipe.candidates}-{self.content}"
+
+    @property
+    def judged_key(self) -> str:
+        return f"{self.recipe.judged}-{self.content}"
+
+
+@dataclass(frozen=True)
+class ShardResult:
+    """How a shard ended: with its two parts, or with the sentence that says why not."""
+
+    shard: str
+    images: int = 0
+    seconds: Mapping[str, float] | None = None
+    error: str | None = None
+
+
+def work_on_shard(task: ShardTask) -> Iterator[int | ShardResult]:
+    """Yield the number of images done after each batch, and the result last; never raises."""
+    try:
+        yield from _work(task)
+    except (AnnotatorError, StageError, OSError) as error:
+        yield ShardResult(task.ref.name, error=str(error) or type(error).__name__)
+
+
+def _work(task: ShardTask) -> Iterator[int | ShardResult]:
+    seconds = {"propose": 0.0, "judge": 0.0}
+    started = time.perf_counter()
+    part = find_part(task.parts, task.ref.name, task.candidates_key)
+    if part is None:
+        annotations = yield from _propose(task)
+        seconds["propose"] = time.perf_counter() - started
+        _write(task, task.candidates_key, annotations, CANDIDATES, seconds)
+    else:
+        annotations = _read_candidates(part)
+        yield len(annotations.images)
+    started = time.perf_counter()
+    annotations = judge_annotations(annotations, task.judge, task.recipe.judged)
+    seconds["judge"] = time.perf_counter() - started
+    _write(task, task.judged_key, annotations, JUDGED, seconds)
+    yield ShardResult(task.ref.name, images=len(annotations.images), seconds=seconds)
+
+
+def _write(
+    task: ShardTask,
+    key: str,
+    annotations: Annotations,
+    names: Sequence[str],
+    seconds: Mapping[str, float],
+) -> None:
+    write_part(
+        task.parts,
+        task.ref.name,
+        key,
+        {name: getattr(annotations, name) for name in names},
+        url=task.ref.url,
+        fingerprint=dict(task.fingerprint),
+        facts={"seconds": dict(seconds)},
+    )
+
+
+def _read_candidates(part: Part) -> Annotations:
+    return Annotations.of().with_tables(**read_part(part))
+
+
+def judge_annotations(
+    annotations: Annotations, judges: Sequence[AnyJudge], recipe: str
+) -> Annotations:
+    """All verdicts, each judge seeing those before it, and the final state of each image."""
+    for judge in judges:
+        verdicts = _stamp(judge.judge(annotations), recipe=recipe)
+        annotations = annotations.with_tables(
+            verdicts=pa.concat_tables([annotations.verdicts, verdicts])
+        )
+    images = _stamp(image_states(annotations), recipe=recipe)
+    return annotations.with_tables(images=images)
+
+
+def _propose(task: ShardTask) -> Iterator[int]:
+    """Yields progress, and returns the candidates with the human labels of the sidecars."""
+    sessions = _open_sessions(task.propose, task.models)
+    problems: list[Problem] = []
+    pieces = []
+    samples = _samples(task.ref, problems)
+    while batch := list(islice(samples, IMAGES_AT_ONCE)):
+        pieces.append(_propose_batch(batch, sessions, task))
+        yield len(batch)
+    left = table_of("problems", [_problem_row(p, task.recipe.candidates) for p in problems])
+    return Annotations.concat([*pieces, Annotations.of().with_tables(problems=left)])
+
+
+def _samples(ref: ShardRef, problems: list[Problem]) -> Iterator[Sample]:
+    for item in read_shard(ref):
+        if isinstance(item, Problem):
+            problems.append(item)
+        else:
+            yield item
+
+
+def _propose_batch(
+    batch: Sequence[Sample], sessions: Sequence[Session], task: ShardTask
+) -> Annotations:
+    rows: dict[str, list[dict[str, Any]]] = {"images": [], "texts": [], "regions": []}
+    problems: list[Problem] = []
+    decoded = []
+    for sample in batch:
+        row, image = _image_row(sample)
+        if image is not None:
+            decoded.append(image)
+            labels = read_labels(image, row["width"], row["height"])
+            rows["texts"] += labels.texts
+            rows["regions"] += labels.regions
+            problems += labels.problems
+            row["state"] = "verified" if labels.looked else None
+        rows["images"].append(row)
+    left = [_problem_row(problem, task.recipe.candidates) for problem in problems]
+    found = Annotations.of(**rows, problems=left)
+    for session in sessions if decoded else ():
+        found = Annotations.concat([found, session.propose(decoded, found)])
+    return _stamp_candidates(found, task)
+
+
+def _image_row(sample: Sample) -> tuple[dict[str, Any], Sample | None]:
+    encoded = sample.image_bytes()
+    row = {
+        "image_id": sample.image_id,
+        "shard": sample.shard,
+        "key": sample.key,
+        "url": sample.url,
+        "sha256": hashlib.sha256(encoded).hexdigest() if encoded is not None else None,
+    }
+    try:
+        image = decode_image(sample)
+    except UnreadableImage as error:
+        return {**row, "state": "failed", "error": str(error)}, None
+    return {**row, "width": image.width, "height": image.height}, replace(sample, image=image)
+
+
+def _problem_row(problem: Problem, recipe: str) -> dict[str, Any]:
+    return {
+        "shard": problem.shard,
+        "image_id": f"{problem.shard}/{problem.key}" if problem.key is not None else None,
+        "kind": problem.kind,
+        "detail": problem.detail,
+        "payload": problem.payload,
+        "recipe": recipe,
+    }
+
+
+def _stamp_candidates(found: Annotations, task: ShardTask) -> Annotations:
+    """A human label keeps recipe NULL: no recipe made it."""
+    stamps = {"recipe": task.recipe.candidates, "round": task.round}
+    tables = {
+        name: _stamp(getattr(found, name), **stamps)
+        for name in ("images", "texts", "regions", "phrases")
+    }
+    problems = _stamp(found.problems, recipe=task.recipe.candidates)
+    return found.with_tables(**tables, problems=problems)
+
+
+def _stamp(table: pa.Table, **values: str | int) -> pa.Table:
+    for column, value in values.items():
+        place = table.schema.get_field_index(column)
+        stamped = pa.repeat(pa.scalar(value, table.schema.field(column).type), len(table))
+        if "source" in table.column_names and "task" in table.column_names:
+            stamped = _except_human(stamped, table)
+        table = table.set_column(place, table.schema.field(place), stamped)
+    return table
+
+
+def _except_human(stamped: pa.Array, table: pa.Table) -> pa.Array:
+    import pyarrow.compute as pc
+
+    return pc.if_else(pc.equal(table["source"], HUMAN), pa.scalar(None, stamped.type), stamped)
+
+
+@lru_cache(maxsize=2)
+def _open_sessions(
+    stages: tuple[AnyProposer, ...], models: tuple[tuple[str, Model], ...]
+) -> tuple[Session, ...]:
+    """A worker process loads each model once, whatever the number of shards."""
+    return tuple(stage.open(dict(models)) for stage in stages)

@@ -1,0 +1,71 @@
+import os
+import signal
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+
+from annotator.errors import AnnotatorError
+from annotator.executors import executor
+
+
+def count_letters(task: str) -> Iterator[int | str]:
+    yield len(task)
+    yield task.upper()
+
+
+def die_on_the_first_try(task: str) -> Iterator[int | str]:
+    """The task is a path: its absence means that nobody has tried yet."""
+    marker = Path(task)
+    if marker.name.startswith("fatal") or not marker.exists():
+        marker.touch()
+        os.kill(os.getpid(), signal.SIGKILL)
+    yield f"done {marker.name}"
+
+
+def give_up(task: str, reason: str) -> str:
+    return f"{Path(task).name}: {reason}"
+
+
+def results(name: str, work: object, tasks: list[str], workers: int) -> tuple[list[str], int]:
+    events = list(executor(name)(work, give_up, tasks, workers))
+    return sorted(e for e in events if isinstance(e, str)), sum(
+        e for e in events if isinstance(e, int)
+    )
+
+
+@pytest.mark.parametrize(
+    ("name", "workers"),
+    [
+        pytest.param("local", 1, id="in this process"),
+        pytest.param("local", 2, id="a pool", marks=pytest.mark.slow),
+        pytest.param("dask", 2, id="dask", marks=pytest.mark.slow),
+    ],
+)
+def test_every_executor_gives_each_result_once_and_all_progress(name: str, workers: int) -> None:
+    assert results(name, count_letters, ["a", "bb", "ccc"], workers) == (["A", "BB", "CCC"], 6)
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("name", ["local", "dask"])
+def test_a_task_whose_worker_was_killed_is_done_again(name: str, tmp_path: Path) -> None:
+    tasks = [str(tmp_path / letter) for letter in "abc"]
+    done, _ = results(name, die_on_the_first_try, tasks, 2)
+    assert done == ["done a", "done b", "done c"]
+
+
+@pytest.mark.slow
+def test_a_task_that_always_kills_its_worker_is_given_up_and_the_others_are_done(
+    tmp_path: Path,
+) -> None:
+    (tmp_path / "good").touch()
+    tasks = [str(tmp_path / "good"), str(tmp_path / "fatal")]
+    done, _ = results("local", die_on_the_first_try, tasks, 2)
+    assert done == ["done good", "fatal: its worker died 3 times; is memory short?"]
+
+
+def test_an_unknown_executor_is_named_with_those_that_there_are() -> None:
+    with pytest.raises(
+        AnnotatorError, match="no executor is called 'slurm': there are local, dask"
+    ):
+        executor("slurm")
