@@ -1,0 +1,82 @@
+"""Task ↔ Microsoft's prompt, and the token ids of a prompt, whatever its input text says."""
+
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+from typing import Literal
+
+Task = Literal[
+    "caption",
+    "detailed_caption",
+    "more_detailed_caption",
+    "od",
+    "dense_region_caption",
+    "region_proposal",
+    "ocr",
+    "ocr_with_region",
+    "caption_to_phrase_grounding",
+    "referring_expression_segmentation",
+    "region_to_segmentation",
+    "open_vocabulary_detection",
+    "region_to_category",
+    "region_to_description",
+    "region_to_ocr",
+]
+Output = Literal["text", "boxes", "proposals", "phrases", "quads", "polygons", "boxes_or_polygons"]
+Bins = tuple[int, int, int, int]
+
+
+@dataclass(frozen=True, slots=True)
+class TaskSpec:
+    """`prompt` holds `{input}` where the task asks about something: words or a region."""
+
+    prompt: str
+    output: Output
+    max_new_tokens: int
+    asks_about: Literal["nothing", "words", "region"] = "nothing"
+
+
+TASKS: dict[Task, TaskSpec] = {
+    "caption": TaskSpec("What does the image describe?", "text", 64),
+    "detailed_caption": TaskSpec("Describe in detail what is shown in the image.", "text", 192),
+    "more_detailed_caption": TaskSpec(
+        "Describe with a paragraph what is shown in the image.", "text", 384
+    ),
+    "od": TaskSpec("Locate the objects with category name in the image.", "boxes", 512),
+    "dense_region_caption": TaskSpec(
+        "Locate the objects in the image, with their descriptions.", "boxes", 512
+    ),
+    "region_proposal": TaskSpec("Locate the region proposals in the image.", "proposals", 512),
+    "ocr": TaskSpec("What is the text in the image?", "text", 512),
+    "ocr_with_region": TaskSpec("What is the text in the image, with regions?", "quads", 768),
+    "caption_to_phrase_grounding": TaskSpec(
+        "Locate the phrases in the caption: {input}", "phrases", 512, "words"
+    ),
+    "referring_expression_segmentation": TaskSpec(
+        "Locate {input} in the image with mask", "polygons", 768, "words"
+    ),
+    "region_to_segmentation": TaskSpec(
+        "What is the polygon mask of region {input}", "polygons", 768, "region"
+    ),
+    "open_vocabulary_detection": TaskSpec(
+        "Locate {input} in the image.", "boxes_or_polygons", 768, "words"
+    ),
+    "region_to_category": TaskSpec("What is the region {input}?", "text", 32, "region"),
+    "region_to_description": TaskSpec(
+        "What does the region {input} describe?", "text", 96, "region"
+    ),
+    "region_to_ocr": TaskSpec("What text is in the region {input}?", "text", 96, "region"),
+}
+"""The prompts are Microsoft's to the byte; the token limits are ours: about four times what the
+published label lengths need, so that a sound answer is never cut and a loop ends."""
+
+CAPTION_LEVELS: dict[str, str] = {
+    "caption": "brief",
+    "detailed_caption": "detailed",
+    "more_detailed_caption": "more_detailed",
+}
+"""Caption task → the level of its text."""
+
+
+def normalise_task(name: str) -> str:
+    """`<OD>`, `OD` and `od` are one task: its token in lower case without brackets."""
+    return name.strip().removeprefix("<").removesuffix(">").lower()
