@@ -7,10 +7,13 @@ from typing import Any, Self
 import numpy as np
 import pyarrow as pa
 import pyarrow.compute as pc
+from numpy.typing import NDArray
 
 from schemas.tables import HUMAN, LABEL_TABLES, REJECTIONS, TABLES, VERDICT_ROWS
 
 Row = Mapping[str, Any]
+Flags = NDArray[np.bool_]
+Rows = NDArray[np.int64]
 
 
 @dataclass(frozen=True)
@@ -68,19 +71,19 @@ def verdict_rows(
     filter: str,
     verdict: str,
     values: np.ndarray | float,
-    threshold: float | None,
-    details: Sequence[str] | None = None,
+    threshold: np.ndarray | float | None,
+    details: Sequence[str | None] | pa.Array | None = None,
 ) -> pa.Table:
     """Verdicts of one rule on the rows of `labels` where `rejected` (bool, one per row) is True.
 
-    `values` and `details` have one entry per row of `labels`. A human label is never rejected: the
-    rule's verdict on it becomes a flag.
+    `values`, `details` and a `threshold` that is an array have one entry per row of `labels`; NaN
+    becomes NULL. A human label is never rejected: the rule's verdict on it becomes a flag.
     """
     picked = np.flatnonzero(rejected)
     chosen = labels.select(["image_id", "source", "label_no", "shard"]).take(picked)
     count = len(picked)
     verdicts = pc.if_else(pc.equal(chosen["source"], HUMAN), "flag", verdict)
-    measured = np.broadcast_to(np.asarray(values, dtype=np.float64), len(labels))[picked]
+    limits = np.nan if threshold is None else threshold
     columns = {
         "image_id": chosen["image_id"],
         "kind": pa.repeat(kind, count),
@@ -89,14 +92,27 @@ def verdict_rows(
         "shard": chosen["shard"],
         "filter": pa.repeat(filter, count),
         "verdict": verdicts,
-        "value": pa.array(measured, pa.float64(), from_pandas=True),
-        "threshold": pa.array([threshold] * count, pa.float64()),
-        "detail": pa.array(
-            [details[int(i)] for i in picked] if details else [None] * count, pa.string()
-        ),
+        "value": _picked_numbers(values, len(labels), picked),
+        "threshold": _picked_numbers(limits, len(labels), picked),
+        "detail": _picked_strings(details, picked),
         "recipe": pa.nulls(count, pa.string()),
     }
     return pa.table(columns, schema=VERDICT_ROWS)
+
+
+def _picked_numbers(values: np.ndarray | float, rows: int, picked: np.ndarray) -> pa.Array:
+    every = np.broadcast_to(np.asarray(values, dtype=np.float64), rows)
+    return pa.array(every[picked], pa.float64(), from_pandas=True)
+
+
+def _picked_strings(
+    details: Sequence[str | None] | pa.Array | None, picked: np.ndarray
+) -> pa.Array:
+    if details is None:
+        return pa.nulls(len(picked), pa.string())
+    if isinstance(details, pa.Array):
+        return details.take(picked)
+    return pa.array([details[int(row)] for row in picked], pa.string())
 
 
 def rejected_keys(verdicts: pa.Table, kind: str) -> pa.Table:
@@ -116,3 +132,97 @@ def kept(annotations: Annotations, kind: str) -> pa.Table:
         keys=["image_id", "source", "label_no"],
         join_type="left anti",
     )
+
+
+def kept_mask(annotations: Annotations, kind: str) -> Flags:
+    """One bool per row of the labels of a kind, in their order: without a rejecting verdict?"""
+    labels = annotations.labels(kind)
+    rejected = rejected_keys(annotations.verdicts, kind)
+    if not len(rejected):
+        return np.ones(len(labels), dtype=bool)
+    gone = pc.is_in(_keys(labels), value_set=_keys(rejected))
+    return ~np.asarray(gone.to_numpy(zero_copy_only=False), dtype=bool)
+
+
+def rows_of(labels: pa.Table, asked: pa.Table) -> Rows:
+    """Row of `labels` for each row of `asked` (its first three columns: image, source, number),
+    -1 where there is none."""
+    names = ["image_id", "source", "label_no"]
+    found = pc.index_in(
+        _keys(asked.select([0, 1, 2]).rename_columns(names)), value_set=_keys(labels)
+    )
+    return np.asarray(found.fill_null(-1).to_numpy(zero_copy_only=False), dtype=np.int64)
+
+
+def group_codes(table: pa.Table, columns: Sequence[str]) -> Rows:
+    """One number per row, equal where the columns are equal (NULL equals NULL)."""
+    codes, size = np.zeros(len(table), dtype=np.int64), 1
+    for column in columns:
+        encoded = table[column].combine_chunks().dictionary_encode(null_encoding="encode")
+        size *= max(len(encoded.dictionary), 1)
+        if size > np.iinfo(np.int64).max:
+            codes = np.unique(codes, return_inverse=True)[1]
+            size = len(codes) * len(encoded.dictionary)
+        codes = codes * len(encoded.dictionary) + encoded.indices.to_numpy()
+    return np.unique(codes, return_inverse=True)[1]
+
+
+def local_ids(labels: pa.Table, kind: str) -> pa.Array:
+    """`ids.local_id` of every row."""
+    number = pc.cast(labels["label_no"], pa.string())
+    joined = pc.binary_join_element_wise(
+        labels["source"], kind, number, "/", null_handling="replace"
+    )
+    return joined.combine_chunks()
+
+
+def bbox_xyxy(regions: pa.Table) -> NDArray[np.float64]:
+    """Shape (n, 4), pixels; NaN where a coordinate is NULL."""
+    columns = [regions[name].to_numpy() for name in ("x0", "y0", "x1", "y1")]
+    return np.stack(columns, axis=1).astype(np.float64)
+
+
+def image_sizes(annotations: Annotations, labels: pa.Table) -> NDArray[np.float64]:
+    """Shape (n, 2): width and height of the image of each label, NaN where they are unknown or
+    not positive."""
+    images = annotations.images
+    row = pc.index_in(labels["image_id"], value_set=images["image_id"].combine_chunks())
+    sides = [pc.take(images[name], row).to_numpy() for name in ("width", "height")]
+    sizes = np.stack(sides, axis=1).astype(np.float64)
+    return np.where((sizes > 0).all(axis=1, keepdims=True), sizes, np.nan)
+
+
+def image_states(annotations: Annotations) -> pa.Table:
+    """The images with their final state: `failed` and `verified` stay as they are, every other
+    image is `empty` (no label of any source), `filtered` (none kept) or `labelled`."""
+    images = annotations.images
+    found = [annotations.labels(kind)["image_id"] for kind in LABEL_TABLES]
+    kept = [
+        annotations.labels(kind)["image_id"].filter(pa.array(kept_mask(annotations, kind)))
+        for kind in LABEL_TABLES
+    ]
+    states = pc.case_when(
+        pc.make_struct(
+            pc.fill_null(pc.is_in(images["state"], pa.array(["failed", "verified"])), False),
+            _among(images, kept),
+            _among(images, found),
+        ),
+        images["state"],
+        "labelled",
+        "filtered",
+        "empty",
+    )
+    return images.set_column(images.schema.get_field_index("state"), "state", states)
+
+
+def _keys(labels: pa.Table) -> pa.Array:
+    number = pc.cast(labels["label_no"], pa.string())
+    joined = pc.binary_join_element_wise(
+        labels["image_id"], labels["source"], number, "\n", null_handling="replace"
+    )
+    return joined.combine_chunks()
+
+
+def _among(images: pa.Table, image_ids: list[pa.ChunkedArray]) -> pa.ChunkedArray:
+    together = pa.chunked_array([chunk for ids in image_ids for chunk in ids.chunks], pa.string())
+    return pc.is_in(images["image_id"], value_set=together.combine_chunks())

@@ -4,7 +4,10 @@ import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
 BINS = 1000
+THOUSANDTHS = 3
+"""Decimals of a bin that float32 pixels hold, up to sides of 16,000 pixels."""
 Floats = NDArray[np.floating]
+Rows = NDArray[np.int64]
 
 
 def bins_to_pixels(bins: ArrayLike, size: ArrayLike) -> NDArray[np.float32]:
@@ -19,6 +22,15 @@ def pixels_to_bins(pixels: ArrayLike, size: ArrayLike) -> NDArray[np.int64]:
     return np.clip(np.floor(np.asarray(pixels, dtype=np.float64) / widths), 0, BINS - 1).astype(
         np.int64
     )
+
+
+def pixels_to_fractional_bins(bbox_xyxy: Floats, sizes: Floats) -> NDArray[np.float64]:
+    """Shape (n, 4): places on the scale of bins, to a thousandth; `sizes` (n, 2) is width, height.
+
+    Rounded so that a limit in bins holds exactly for boxes that came from bins.
+    """
+    widths = np.tile(np.asarray(sizes, dtype=np.float64), 2) / BINS
+    return np.round(np.asarray(bbox_xyxy, dtype=np.float64) / widths, THOUSANDTHS)
 
 
 def area(bbox_xyxy: Floats) -> Floats:
@@ -41,3 +53,55 @@ def iou(a: Floats, b: Floats) -> Floats:
     shared = intersection(a, b)
     union = area(a)[:, None] + area(b)[None, :] - shared
     return np.divide(shared, union, out=np.zeros_like(shared), where=union > 0)
+
+
+def aligned_iou(a: Floats, b: Floats) -> Floats:
+    """Shape (n,): intersection over union of each box of `a` with the same row of `b`."""
+    sides = np.clip(np.minimum(a[:, 2:], b[:, 2:]) - np.maximum(a[:, :2], b[:, :2]), 0, None)
+    shared = sides[:, 0] * sides[:, 1]
+    union = area(a) + area(b) - shared
+    return np.asarray(np.divide(shared, union, out=np.zeros_like(shared), where=union > 0))
+
+
+def touching_pairs(bbox_xyxy: Floats, groups: Rows, slack: float = 0.0) -> tuple[Rows, Rows]:
+    """Every pair of rows of one group whose boxes meet, or nearly: left and top edges that are at
+    most `slack` apart count too. Each pair once, in no particular order.
+
+    A sweep along x: its cost follows the pairs that share a column, not the square of the rows.
+    """
+    order = np.lexsort((bbox_xyxy[:, 0], groups))
+    low, group = bbox_xyxy[order, :2], groups[order]
+    reach = np.maximum(bbox_xyxy[order, 2:], low + slack)
+    first, step = np.arange(len(order)), 0
+    pairs: list[tuple[Rows, Rows]] = []
+    while len(first):
+        step += 1
+        first = first[first + step < len(order)]
+        second = first + step
+        met = (group[second] == group[first]) & (low[second, 0] <= reach[first, 0])
+        first, second = first[met], second[met]
+        meets = (low[second, 1] <= reach[first, 1]) & (low[first, 1] <= reach[second, 1])
+        pairs.append((order[first[meets]], order[second[meets]]))
+    if not pairs:
+        return np.empty(0, np.int64), np.empty(0, np.int64)
+    return np.concatenate([a for a, _ in pairs]), np.concatenate([b for _, b in pairs])
+
+
+def suppressing_pairs(winners: Rows, losers: Rows, count: int) -> Rows:
+    """Greedy suppression: for each of `count` rows the pair that drops it, -1 where it stays.
+
+    Pairs come best winner first; a row that is dropped drops nothing itself.
+    """
+    dropped = np.zeros(count, dtype=bool)
+    undecided = np.arange(len(winners))
+    while len(undecided):
+        threatened = np.zeros(count, dtype=bool)
+        threatened[losers[undecided]] = True
+        safe = undecided[~threatened[winners[undecided]]]
+        dropped[losers[safe]] = True
+        settled = dropped[winners[undecided]] | dropped[losers[undecided]]
+        undecided = undecided[~settled]
+    by = np.full(count, -1)
+    last_first = np.flatnonzero(~dropped[winners])[::-1]  # of equal rows the last written stays
+    by[losers[last_first]] = last_first
+    return by
