@@ -1,4 +1,4 @@
-"""The Florence-2 stage: its options here, and the model's room behind them, imported when opened."""
+"""The Florence-2 stage: its options; the model's room behind them is imported when opened."""
 
 from stages.florence2.stage import Florence2
 

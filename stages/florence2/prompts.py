@@ -1,8 +1,12 @@
 """Task ↔ Microsoft's prompt, and the token ids of a prompt, whatever its input text says."""
 
+import bisect
+import re
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from typing import Literal
+
+from stages.florence2.vocabulary import Vocabulary
 
 Task = Literal[
     "caption",
@@ -80,3 +84,54 @@ CAPTION_LEVELS: dict[str, str] = {
 def normalise_task(name: str) -> str:
     """`<OD>`, `OD` and `od` are one task: its token in lower case without brackets."""
     return name.strip().removeprefix("<").removesuffix(">").lower()
+
+
+@dataclass(frozen=True, slots=True)
+class Prompt:
+    """`ids` with `<s>` and `</s>`, without image tokens; `cut`: the input text was too long."""
+
+    ids: tuple[int, ...]
+    cut: bool = False
+
+
+def build_prompt(
+    task: Task, vocabulary: Vocabulary, limit: int, about: str | Bins | None = None
+) -> Prompt:
+    """At most `limit` ids: an over-long input text is cut after a word.
+
+    `about` is the text or the region that a task with an input asks about, None for the others.
+    """
+    before, _, after = TASKS[task].prompt.partition("{input}")
+
+    def ids(middle: str | Bins) -> list[int]:
+        if isinstance(middle, str):
+            inner = vocabulary.words_to_ids(before + middle + after)
+        else:
+            locations = [vocabulary.first_loc + bin for bin in middle]
+            inner = [*vocabulary.words_to_ids(before), *locations, *vocabulary.words_to_ids(after)]
+        return [vocabulary.bos, *inner, vocabulary.eos]
+
+    _check_input(task, about)
+    if about is None or not isinstance(about, str):
+        return Prompt(tuple(ids(about or "")))
+    text = about.strip()
+    if len(whole := ids(text)) <= limit:
+        return Prompt(tuple(whole))
+    kept = _longest_that_fits(text, lambda part: len(ids(part)) <= limit)
+    return Prompt(tuple(ids(kept)), cut=True)
+
+
+def _check_input(task: Task, about: str | Bins | None) -> None:
+    given = "nothing" if about is None else "words" if isinstance(about, str) else "region"
+    if given != TASKS[task].asks_about:
+        raise ValueError(f"{task} asks about {TASKS[task].asks_about}, not about {given}")
+
+
+def _longest_that_fits(text: str, fits: Callable[[str], bool]) -> str:
+    """The text up to the end of a word; up to a character where not even one word fits."""
+    ends: Sequence[int] = [0, *(match.end() for match in re.finditer(r"\S+", text))]
+    first_word = ends[1] if len(ends) > 1 else 0
+    if not fits(text[:first_word]):
+        ends = range(first_word + 1)
+    first_too_long = bisect.bisect_left(ends, True, key=lambda end: not fits(text[:end]))
+    return text[: ends[max(0, first_too_long - 1)]]

@@ -31,7 +31,6 @@ class Florence2(Proposer):
     stage: Literal["florence2"] = Field("florence2", description="name of this stage")
     model: str = Field(description="name of a checkpoint under `models`")
     tasks: tuple[ImageTask, ...] = Field(
-        min_length=1,
         description="what to ask of every image, in this order; caption_to_phrase_grounding "
         "grounds every caption that the other tasks make",
     )
@@ -68,6 +67,8 @@ class Florence2(Proposer):
 
     @model_validator(mode="after")
     def _check_tasks(self) -> "Florence2":
+        if not self.tasks:
+            raise ValueError("tasks is empty: name at least one, such as caption or od")
         if twice := sorted({task for task in self.tasks if self.tasks.count(task) > 1}):
             raise ValueError(f"tasks names {', '.join(twice)} more than once")
         if self.grounds and not self.caption_tasks:

@@ -1,0 +1,111 @@
+"""The first two steps of reading an answer: tokens → runs of one kind → a label and its places."""
+
+import itertools
+from collections.abc import Iterable, Iterator, Sequence
+from dataclasses import dataclass, field
+from enum import Enum
+
+from stages.florence2.vocabulary import Vocabulary
+
+
+class Kind(Enum):
+    """What a token is to the grammar."""
+
+    TEXT = "text"
+    LOCATION = "location"
+    POLY = "<poly>"
+    END_POLY = "</poly>"
+    SEP = "<sep>"
+    STRAY = "stray"
+
+
+@dataclass(frozen=True, slots=True)
+class Run:
+    """Positions of tokens of one kind in a row."""
+
+    kind: Kind
+    positions: tuple[int, ...]
+
+
+@dataclass(slots=True)
+class Group:
+    """Positions of a label and of the locations after it: boxes in a row, or a polygon's parts.
+
+    `labelled_before`: an earlier group has the same label, written once for both.
+    """
+
+    label: list[int] = field(default_factory=list)
+    parts: list[list[int]] = field(default_factory=list)
+    labelled_before: bool = False
+
+    @property
+    def start(self) -> int:
+        label = () if self.labelled_before else self.label
+        return next(itertools.chain(label, *self.parts))
+
+
+def token_runs(
+    tokens: Sequence[int], vocabulary: Vocabulary, expected: Iterable[Kind]
+) -> Iterator[Run]:
+    """All positions but a leading `<s>`; kinds that are not expected are STRAY."""
+    allowed = frozenset(expected)
+    kinds = [_kind(token, vocabulary) for token in tokens]
+    kinds = [kind if kind in allowed else Kind.STRAY for kind in kinds]
+    start = 1 if tokens and tokens[0] == vocabulary.bos else 0
+    for kind, positions in itertools.groupby(range(start, len(kinds)), key=lambda i: kinds[i]):
+        yield Run(kind, tuple(positions))
+
+
+def _kind(token: int, vocabulary: Vocabulary) -> Kind:
+    if vocabulary.is_text(token):
+        return Kind.TEXT
+    if vocabulary.bin_of(token) is not None:
+        return Kind.LOCATION
+    marks = {
+        vocabulary.poly: Kind.POLY,
+        vocabulary.end_poly: Kind.END_POLY,
+        vocabulary.sep: Kind.SEP,
+    }
+    return marks.get(token, Kind.STRAY)
+
+
+def box_groups(runs: Iterable[Run]) -> Iterator[Group]:
+    """Each label with all locations up to the next label."""
+    group = Group()
+    for run in runs:
+        if run.kind is Kind.LOCATION:
+            group.parts.append(list(run.positions))
+        elif group.parts:
+            yield group
+            group = Group(list(run.positions))
+        else:
+            group.label.extend(run.positions)
+    if group.label or group.parts:
+        yield group
+
+
+def polygon_groups(runs: Iterable[Run]) -> Iterator[Group]:
+    """Each polygon with its label: `<poly>` and `</poly>` end one, `<sep>` ends a part of it."""
+    group = Group()
+    new_part = True
+    for run in runs:
+        if run.kind is Kind.LOCATION:
+            if new_part:
+                group.parts.append([])
+            group.parts[-1].extend(run.positions)
+        elif run.kind is not Kind.SEP:
+            if group.parts:
+                yield group
+            group = _after(group, run)
+        new_part = run.kind is not Kind.LOCATION
+    if group.parts or (group.label and not group.labelled_before):
+        yield group
+
+
+def _after(group: Group, run: Run) -> Group:
+    """The group that begins with a run of text, or with a mark that ends a polygon."""
+    ended = bool(group.parts)
+    if run.kind is Kind.TEXT:
+        fresh = ended or group.labelled_before
+        return Group([*(() if fresh else group.label), *run.positions])
+    return Group(group.label, labelled_before=ended or group.labelled_before)
