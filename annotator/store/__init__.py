@@ -1,0 +1,171 @@
+"""Versioned tables of labels: one folder per table, one atomic commit over all its tables.
+
+`catalog.sqlite` is a DuckLake catalogue, `data/` the files that it owns, `parts/` what workers
+wrote, `commit.lock` is held by the one committer. Version n is the n-th commit of data.
+"""
+
+import json
+import os
+import sqlite3
+from collections.abc import Mapping, Sequence
+from contextlib import closing
+from dataclasses import dataclass
+from datetime import datetime
+from pathlib import Path
+from typing import Any
+
+import duckdb
+
+from annotator.errors import StoreError
+from annotator.store import diff as differ
+from annotator.store import lake
+from annotator.store.commit import LOCK, Message, commit, committing
+from annotator.store.diff import DiffRow
+from annotator.store.incoming import ShardCommit
+from schemas.tables import SCHEMA_VERSION
+
+__all__ = ["DiffRow", "ShardCommit", "Store", "Version"]
+
+
+@dataclass(frozen=True)
+class Version:
+    """One commit. `counts`: images, and kept texts, regions and phrases, at that version."""
+
+    number: int
+    snapshot: int
+    when: datetime
+    message: str
+    counts: Mapping[str, int]
+    extra: Mapping[str, Any]
+
+
+class Store:
+    """The tables of one folder. Opens the catalogue anew for each question, so it may be shared."""
+
+    def __init__(self, root: Path) -> None:
+        self.root = root.resolve()
+
+    @classmethod
+    def create_or_open(cls, root: Path) -> "Store":
+        """For writing; StoreError where that cannot be."""
+        store = cls(root)
+        try:
+            (store.root / lake.DATA).mkdir(parents=True, exist_ok=True)
+            _need_write_access(store.root)
+            with committing(store.root):
+                if not is_store(store.root):
+                    lake.create_lake(store.root)
+                if lake.recorded_data_path(store.root) != f"{store.root / lake.DATA}/":
+                    lake.record_data_path(store.root)
+        except OSError as error:
+            raise StoreError(
+                f"{root}: cannot write tables here ({error.strerror or error}): "
+                "name another folder as the store"
+            ) from error
+        except sqlite3.Error as error:
+            raise StoreError(f"{root}: the catalogue cannot be read: {error}") from error
+        return cls.open(root)
+
+    @classmethod
+    def open(cls, root: Path) -> "Store":
+        """For reading; StoreError where there are no tables, or newer ones than we know."""
+        store = cls(root)
+        if not is_store(store.root):
+            raise StoreError(f"{root}: no tables here: `annotator run` makes them")
+        with closing(store.connect_head()) as connection:
+            version = _schema_version(connection, root)
+        if version > SCHEMA_VERSION:
+            raise StoreError(
+                f"{root}: these tables have schema {version}, this annotator knows "
+                f"{SCHEMA_VERSION}: install a newer annotator"
+            )
+        return store
+
+    def commit(
+        self,
+        entries: Sequence[ShardCommit],
+        *,
+        recipes: Mapping[str, Mapping[str, Any]],
+        message: str,
+        extra: Mapping[str, Any],
+    ) -> int | None:
+        """One version from all entries whose (shard, recipe) is not current yet, None without any.
+
+        Rows that a shard has under another recipe are replaced. All or nothing, whatever happens.
+        """
+        return commit(self.root, entries, recipes, Message(message, extra))
+
+    def versions(self) -> list[Version]:
+        """From the first to the latest."""
+        with closing(self.connect_head()) as connection:
+            rows = connection.execute(
+                "SELECT snapshot_id, snapshot_time, commit_message, commit_extra_info "
+                f"FROM {lake.LAKE}.snapshots() WHERE commit_extra_info IS NOT NULL ORDER BY 1"
+            ).fetchall()
+        found = [(*row[:3], json.loads(row[3])) for row in rows]
+        return [
+            Version(extra["version"], snapshot, when, message, extra.get("counts", {}), extra)
+            for snapshot, when, message, extra in found
+            if "version" in extra
+        ]
+
+    def snapshot_of(self, version: int | None) -> int | None:
+        """DuckLake's snapshot of a version, the latest by default; None before the first commit."""
+        versions = self.versions()
+        if version is None:
+            return versions[-1].snapshot if versions else None
+        for known in versions:
+            if known.number == version:
+                return known.snapshot
+        there = f"it has 1 to {versions[-1].number}" if versions else "it has none yet"
+        raise StoreError(f"{self.root}: no version {version}: {there}")
+
+    def diff(self, before: int, after: int) -> list[DiffRow]:
+        """What changed from one version to another, as counts of kept labels."""
+        return differ.diff(self.root, self._snapshot(before), self._snapshot(after))
+
+    def connect(self, version: int | None = None) -> duckdb.DuckDBPyConnection:
+        """A read-only connection in which tables and views are as they were at that version."""
+        return lake.open_lake(self.root, snapshot=self.snapshot_of(version))
+
+    def connect_head(self) -> duckdb.DuckDBPyConnection:
+        """A read-only connection to whatever is newest."""
+        return lake.open_lake(self.root)
+
+    def data_folder(self) -> Path:
+        """Where all files lie that a query reads."""
+        return self.root / lake.DATA
+
+    def plain_duckdb(self) -> str:
+        """The shell command that opens the tables in DuckDB's own client."""
+        catalog = self.root / lake.CATALOG
+        if lake.recorded_data_path(self.root) == f"{self.data_folder()}/":
+            return f'duckdb "ducklake:sqlite:{catalog}"'
+        return (
+            f"duckdb -cmd \"ATTACH 'ducklake:sqlite:{catalog}' AS lake "
+            f"(DATA_PATH '{self.data_folder()}/', OVERRIDE_DATA_PATH true); USE lake\""
+        )
+
+    def _snapshot(self, version: int) -> int:
+        snapshot = self.snapshot_of(version)
+        assert snapshot is not None
+        return snapshot
+
+
+def is_store(root: Path) -> bool:
+    """Whether a folder holds tables."""
+    return (root / lake.CATALOG).is_file()
+
+
+def _need_write_access(root: Path) -> None:
+    for path in (root, root / lake.DATA, root / lake.CATALOG, root / LOCK):
+        if path.exists() and not os.access(path, os.W_OK):
+            raise PermissionError(13, "Permission denied")
+
+
+def _schema_version(connection: duckdb.DuckDBPyConnection, root: Path) -> int:
+    try:
+        [(version,)] = connection.execute("SELECT schema_version FROM store_state").fetchall()
+    except duckdb.Error as error:
+        raise StoreError(f"{root}: a DuckLake, but not one of ours") from error
+    return int(version)

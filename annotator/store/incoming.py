@@ -1,0 +1,121 @@
+"""What is about to come in: the files of shards, checked and counted before the transaction."""
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+
+import duckdb
+
+from annotator.errors import StoreError
+from annotator.store.lake import quoted
+from schemas.tables import LABEL_TABLES, REJECTIONS
+
+KEYS = {"images": ("image_id",)} | dict.fromkeys(
+    LABEL_TABLES.values(), ("image_id", "source", "label_no")
+)
+"""Table → columns in which no two rows of a shard are equal; the lake itself enforces no keys."""
+
+
+@dataclass(frozen=True)
+class ShardCommit:
+    """A shard to put in: `files` and `rows` by table of `schemas.tables`.
+
+    `part` is the folder that the files come from. Files are linked, never moved.
+    """
+
+    shard: str
+    recipe: str
+    files: Mapping[str, Path]
+    rows: Mapping[str, int]
+    part: str
+
+    def files_with_rows(self) -> dict[str, Path]:
+        """An empty table adds no file."""
+        return {t: path.absolute() for t, path in self.files.items() if self.rows[t]}
+
+
+def check_incoming(connection: duckdb.DuckDBPyConnection, shards: Sequence[ShardCommit]) -> None:
+    """StoreError for a file that holds another shard, other rows than promised, or a key twice."""
+    for table in sorted({table for shard in shards for table in shard.files}):
+        owners = {
+            str(files[table]): shard
+            for shard in shards
+            if table in (files := shard.files_with_rows())
+        }
+        if not owners:
+            continue
+        source = _parquet(owners)
+        _check_owner(connection, table, source, owners)
+        if table in KEYS:
+            _check_key(connection, table, source, owners)
+
+
+def _check_owner(
+    connection: duckdb.DuckDBPyConnection,
+    table: str,
+    source: str,
+    owners: Mapping[str, ShardCommit],
+) -> None:
+    rows = connection.execute(
+        f"SELECT filename, min(shard), max(shard), count(*) FROM {source} GROUP BY filename"
+    ).fetchall()
+    for path, low, high, count in rows:
+        shard = owners[path]
+        if (low, high) != (shard.shard, shard.shard):
+            raise _refused(table, shard, f"{path} holds rows of shard {low}")
+        if count != shard.rows[table]:
+            raise _refused(table, shard, f"{path} has {count} rows, not {shard.rows[table]}")
+
+
+def _check_key(
+    connection: duckdb.DuckDBPyConnection,
+    table: str,
+    source: str,
+    owners: Mapping[str, ShardCommit],
+) -> None:
+    key = ", ".join(KEYS[table])
+    twice = connection.execute(
+        f"SELECT filename, {key}, count(*) FROM {source} GROUP BY ALL HAVING count(*) > 1 LIMIT 1"
+    ).fetchone()
+    if twice is not None:
+        path, *values, count = twice
+        label = "/".join(map(str, values))
+        raise _refused(table, owners[path], f"{label} is in {path} {count} times")
+
+
+def _refused(table: str, shard: ShardCommit, reason: str) -> StoreError:
+    return StoreError(f"{table} of shard {shard.shard} cannot be taken in: {reason}")
+
+
+def count_kept(
+    connection: duckdb.DuckDBPyConnection, shards: Sequence[ShardCommit]
+) -> dict[str, dict[str, int]]:
+    """Shard → label table → labels that no verdict rejects; a table without any is left out."""
+    kept: dict[str, dict[str, int]] = {shard.shard: {} for shard in shards}
+    verdicts = _files(shards, "verdicts")
+    for kind, table in LABEL_TABLES.items():
+        if not (files := _files(shards, table)):
+            continue
+        query = f"SELECT shard, count(*) FROM {_parquet(files)} "
+        if verdicts:
+            query += f"ANTI JOIN ({_rejected(kind, verdicts)}) USING (image_id, source, label_no) "
+        for shard, count in connection.execute(f"{query} GROUP BY shard").fetchall():
+            kept[shard][table] = count
+    return kept
+
+
+def _files(shards: Sequence[ShardCommit], table: str) -> list[str]:
+    return [str(f[table]) for shard in shards if table in (f := shard.files_with_rows())]
+
+
+def _rejected(kind: str, verdicts: Sequence[str]) -> str:
+    rejections = ", ".join(map(quoted, REJECTIONS))
+    return (
+        f"SELECT image_id, source, label_no FROM {_parquet(verdicts)} "
+        f"WHERE kind = '{kind}' AND verdict IN ({rejections})"
+    )
+
+
+def _parquet(paths: Sequence[str] | Mapping[str, ShardCommit]) -> str:
+    listed = ", ".join(map(quoted, paths))
+    return f"read_parquet([{listed}], filename = true, hive_partitioning = false)"
