@@ -1,25 +1,49 @@
 """The command line: parse, call the library, print. Verbs load their module only when called."""
 
+import errno
 import importlib
+import os
 import sys
 from collections.abc import Sequence
+from difflib import get_close_matches
+from typing import NamedTuple
 
 import click
 
 from annotator.errors import AnnotatorError
 
+
+class Verb(NamedTuple):
+    """`module` defines a click command with the verb's name; `summary` is its first line."""
+
+    module: str
+    summary: str
+
+
 VERBS = {
-    "run": "annotator.cli.run",
-    "plan": "annotator.cli.run",
-    "check": "annotator.cli.check",
-    "shards": "annotator.cli.shards",
-    "query": "annotator.cli.tables",
-    "log": "annotator.cli.tables",
-    "diff": "annotator.cli.tables",
-    "labels": "annotator.cli.labels",
-    "train": "annotator.cli.train",
+    "run": Verb(
+        "annotator.cli.run",
+        "Run a pipeline (the first by default) and commit one version of its tables.",
+    ),
+    "plan": Verb(
+        "annotator.cli.run",
+        "Print what `run` would do: what is new, what is reused.",
+    ),
+    "check": Verb(
+        "annotator.cli.check",
+        "Say what is wrong in pipelines.yaml: every mistake at once, with its line.",
+    ),
+    "shards": Verb("annotator.cli.shards", "Pack images into shards, and look into shards."),
+    "query": Verb("annotator.cli.tables", "Ask a version of the tables in SQL."),
+    "log": Verb("annotator.cli.tables", "List the versions of the tables."),
+    "diff": Verb("annotator.cli.tables", "Say what changed between two versions."),
+    "labels": Verb("annotator.cli.labels", "Export labels to other formats."),
+    "train": Verb("annotator.cli.train", "Fine-tune Florence-2 on a version of the tables."),
 }
-"""Verb → the module that defines a click command of that name."""
+DONE, MENDABLE, BUG, INTERRUPTED = 0, 1, 3, 130
+READER_LEFT = 141
+"""As a shell reports a program that SIGPIPE ended."""
+_ENVIRONMENT = {errno.EACCES, errno.EDQUOT, errno.ENOSPC, errno.EPERM, errno.EROFS}
 
 
 class _Verbs(click.Group):
@@ -31,26 +55,101 @@ class _Verbs(click.Group):
     def get_command(self, ctx: click.Context, cmd_name: str) -> click.Command | None:
         if cmd_name not in VERBS:
             return None
-        command: click.Command = getattr(importlib.import_module(VERBS[cmd_name]), cmd_name)
+        module = importlib.import_module(VERBS[cmd_name].module)
+        command: click.Command = getattr(module, cmd_name)
         return command
+
+    def resolve_command(
+        self, ctx: click.Context, args: list[str]
+    ) -> tuple[str | None, click.Command | None, list[str]]:
+        if args[0] not in VERBS and not args[0].startswith("-"):
+            close = get_close_matches(args[0], VERBS, n=1)
+            hint = f"did you mean {close[0]!r}?" if close else f"there is {', '.join(VERBS)}"
+            ctx.fail(f"no command {args[0]!r}: {hint}")
+        return super().resolve_command(ctx, args)
+
+    def format_commands(self, ctx: click.Context, formatter: click.HelpFormatter) -> None:
+        with formatter.section("Commands"):
+            formatter.write_dl([(name, verb.summary) for name, verb in VERBS.items()])
 
 
 @click.group(cls=_Verbs, context_settings={"help_option_names": ["-h", "--help"]})
 @click.version_option(package_name="annotator")
 def cli() -> None:
-    """Turn shards of images into versioned tables of labels, and into better models."""
+    """Turn shards of images into versioned tables of labels, and into better models.
+
+    \b
+    Example:
+      annotator run demo
+      annotator query --table demo "SELECT category, count(*) FROM regions GROUP BY 1"
+    """
 
 
 def main(arguments: Sequence[str] | None = None) -> None:
     """Exit codes: 0 done, 1 the user can mend it, 2 usage, 3 our bug, 130 Ctrl-C."""
+    code = _exit_code(list(sys.argv[1:] if arguments is None else arguments))
+    if code == READER_LEFT:
+        # What is still in the buffers cannot be written: without this the shutdown tries.
+        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+    sys.exit(code)
+
+
+def _exit_code(arguments: list[str]) -> int:
     try:
-        cli.main(args=arguments, standalone_mode=False)
+        return _run(arguments)
     except click.ClickException as error:
         error.show()
-        sys.exit(error.exit_code)
-    except (click.Abort, KeyboardInterrupt):
+        return error.exit_code
+    except (click.Abort, EOFError, KeyboardInterrupt):
         click.echo("interrupted", err=True)
-        sys.exit(130)
-    except AnnotatorError as error:
-        click.echo(f"error: {error}", err=True)
-        sys.exit(1)
+        return INTERRUPTED
+    except Exception as error:  # noqa: BLE001 - the last place that can say what happened
+        return _failure(error, arguments)
+
+
+def _run(arguments: list[str]) -> int:
+    if "_ANNOTATOR_COMPLETE" in os.environ:
+        cli.main(arguments, prog_name="annotator")
+    # Not cli.main: it takes every broken pipe, a network connection's too, for a reader that left.
+    try:
+        with cli.make_context("annotator", arguments) as context:
+            cli.invoke(context)
+    except click.exceptions.Exit as end:
+        return end.exit_code
+    sys.stdout.flush()
+    return DONE
+
+
+def _failure(error: Exception, arguments: Sequence[str]) -> int:
+    if isinstance(error, BrokenPipeError) and _reader_left():
+        return READER_LEFT
+    if (sentence := _mendable(error)) is not None:
+        # Several mistakes begin with their file and line, which terminals and editors follow.
+        separator = "\n" if "\n" in sentence else " "
+        click.echo(f"error:{separator}{sentence}", err=True)
+        return MENDABLE
+    from annotator.cli.bug import report_bug
+
+    click.echo(report_bug(error, arguments), err=True)
+    return BUG
+
+
+def _reader_left() -> bool:
+    """Whether it was our own output that broke: what could not be written is still in there."""
+    try:
+        sys.stdout.flush()
+        sys.stderr.flush()
+    except BrokenPipeError:
+        return True
+    return False
+
+
+def _mendable(error: Exception) -> str | None:
+    """The sentence for the user, None where there is nothing that a user could do."""
+    from stages.base import StageError
+
+    if isinstance(error, AnnotatorError | StageError):
+        return str(error)
+    if isinstance(error, OSError) and error.errno in _ENVIRONMENT:
+        return f"{error.filename}: {error.strerror}" if error.filename else str(error.strerror)
+    return None
