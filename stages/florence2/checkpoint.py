@@ -54,14 +54,14 @@ def load_checkpoint(model: Model) -> Checkpoint:
     """Weights, image processor and vocabulary; StageError in one sentence."""
     folder, revision = find_files(model)
     _check_format(model, folder)
+    device = _device(model)
     with _loading(model):
         digest = file_digest(folder)
-        device = _device(model)
-        network = _load_model(model, folder).to(device).eval()
+        network = _load_model(model, folder)
         processor, tokenizer = _load_processors(folder)
     vocabulary = Vocabulary.of(tokenizer)
     _check_ids(model, network, vocabulary)
-    return Checkpoint(network, processor, vocabulary, digest, revision, device)
+    return Checkpoint(network.to(device).eval(), processor, vocabulary, digest, revision, device)
 
 
 def identity(model: Model) -> dict[str, Any]:
@@ -166,7 +166,7 @@ def _loading(model: Model) -> Iterator[None]:
     except Exception as error:
         raise StageError(
             f"checkpoint {model.checkpoint} does not load ({type(error).__name__}: "
-            f"{_first_line(error)}): a file of it is broken or missing, fetch it again"
+            f"{_first_line(error)}): its files are broken or do not fit each other, fetch it again"
         ) from error
 
 
@@ -185,7 +185,8 @@ def _load_model(model: Model, folder: Path) -> Any:
     from transformers.utils import logging
 
     logging.disable_progress_bar()
-    network, report = Florence2ForConditionalGeneration.from_pretrained(
+    # With output_loading_info a pair comes back, which the library's annotation does not say.
+    loaded: Any = Florence2ForConditionalGeneration.from_pretrained(
         folder,
         dtype=getattr(torch, model.dtype),
         attn_implementation=model.attention,
@@ -193,6 +194,7 @@ def _load_model(model: Model, folder: Path) -> Any:
         local_files_only=True,
         output_loading_info=True,
     )
+    network, report = loaded
     for problem in ("missing", "unexpected", "mismatched"):
         if keys := report[f"{problem}_keys"]:
             raise StageError(

@@ -40,6 +40,8 @@ class TokenScores:
 
 @dataclass(frozen=True, slots=True)
 class TextScores:
+    """As the columns of TEXTS."""
+
     score: float | None
     min_token_score: float | None
 
@@ -71,18 +73,18 @@ def region_scores(instance: Instance, tokens: TokenScores) -> RegionScores:
     rows = tokens.at_locations(instance.location_tokens)
     windowed = _windowed(rows, bins)
     label = text_scores(instance.label_tokens, tokens).score
-    if label is None:
-        joint = windowed
-    else:
-        joint = label**LABEL_WEIGHT * windowed ** (1 - LABEL_WEIGHT)
     return RegionScores(
         location=float(np.exp(chosen.mean())),
         windowed_location=windowed,
         spread=_spread(rows, bins),
         label=label,
-        joint=joint,
+        joint=_joint(label, windowed),
         end=float(np.exp(tokens.end[instance.start])),
     )
+
+
+def _joint(label: float | None, location: float) -> float:
+    return location if label is None else label**LABEL_WEIGHT * location ** (1 - LABEL_WEIGHT)
 
 
 def _windowed(rows: NDArray[np.float64], bins: NDArray[np.int64]) -> float:
