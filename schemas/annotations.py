@@ -7,13 +7,12 @@ from typing import Any, Self
 import numpy as np
 import pyarrow as pa
 import pyarrow.compute as pc
-from numpy.typing import NDArray
 
+from schemas.boxes import pixels_to_fractional_bins
+from schemas.columns import Column, Flags, Numbers, Rows, finite_rows, flags, numbers
 from schemas.tables import HUMAN, LABEL_TABLES, REJECTIONS, TABLES, VERDICT_ROWS
 
 Row = Mapping[str, Any]
-Flags = NDArray[np.bool_]
-Rows = NDArray[np.int64]
 
 
 @dataclass(frozen=True)
@@ -140,31 +139,22 @@ def kept_mask(annotations: Annotations, kind: str) -> Flags:
     rejected = rejected_keys(annotations.verdicts, kind)
     if not len(rejected):
         return np.ones(len(labels), dtype=bool)
-    gone = pc.is_in(_keys(labels), value_set=_keys(rejected))
-    return ~np.asarray(gone.to_numpy(zero_copy_only=False), dtype=bool)
+    return ~flags(pc.is_in(_keys(labels), value_set=_keys(rejected)))
 
 
-def rows_of(labels: pa.Table, asked: pa.Table) -> Rows:
-    """Row of `labels` for each row of `asked` (its first three columns: image, source, number),
-    -1 where there is none."""
-    names = ["image_id", "source", "label_no"]
-    found = pc.index_in(
-        _keys(asked.select([0, 1, 2]).rename_columns(names)), value_set=_keys(labels)
-    )
-    return np.asarray(found.fill_null(-1).to_numpy(zero_copy_only=False), dtype=np.int64)
+def rows_of(labels: pa.Table, image_id: Column, source: Column, label_no: Column) -> Rows:
+    """Row of `labels` for each key, -1 where there is none."""
+    found = pc.index_in(_joined(image_id, source, label_no), value_set=_keys(labels))
+    return np.asarray(pc.fill_null(found, -1).to_numpy(zero_copy_only=False), dtype=np.int64)
 
 
-def group_codes(table: pa.Table, columns: Sequence[str]) -> Rows:
-    """One number per row, equal where the columns are equal (NULL equals NULL)."""
-    codes, size = np.zeros(len(table), dtype=np.int64), 1
-    for column in columns:
-        encoded = table[column].combine_chunks().dictionary_encode(null_encoding="encode")
-        size *= max(len(encoded.dictionary), 1)
-        if size > np.iinfo(np.int64).max:
-            codes = np.unique(codes, return_inverse=True)[1]
-            size = len(codes) * len(encoded.dictionary)
-        codes = codes * len(encoded.dictionary) + encoded.indices.to_numpy()
-    return np.unique(codes, return_inverse=True)[1]
+def score_ranks(labels: pa.Table) -> Rows:
+    """0 for the best score, then downwards; of equal scores the lower label_no is better, and a
+    label without a score is worse than any."""
+    score = np.nan_to_num(numbers(labels["score"]), nan=-np.inf)
+    ranks = np.empty(len(labels), dtype=np.int64)
+    ranks[np.lexsort((numbers(labels["label_no"]), -score))] = np.arange(len(labels))
+    return ranks
 
 
 def local_ids(labels: pa.Table, kind: str) -> pa.Array:
@@ -176,20 +166,27 @@ def local_ids(labels: pa.Table, kind: str) -> pa.Array:
     return joined.combine_chunks()
 
 
-def bbox_xyxy(regions: pa.Table) -> NDArray[np.float64]:
+def bbox_xyxy(regions: pa.Table) -> Numbers:
     """Shape (n, 4), pixels; NaN where a coordinate is NULL."""
-    columns = [regions[name].to_numpy() for name in ("x0", "y0", "x1", "y1")]
-    return np.stack(columns, axis=1).astype(np.float64)
+    return np.stack([numbers(regions[name]) for name in ("x0", "y0", "x1", "y1")], axis=1)
 
 
-def image_sizes(annotations: Annotations, labels: pa.Table) -> NDArray[np.float64]:
+def image_sizes(annotations: Annotations, labels: pa.Table) -> Numbers:
     """Shape (n, 2): width and height of the image of each label, NaN where they are unknown or
     not positive."""
     images = annotations.images
     row = pc.index_in(labels["image_id"], value_set=images["image_id"].combine_chunks())
-    sides = [pc.take(images[name], row).to_numpy() for name in ("width", "height")]
-    sizes = np.stack(sides, axis=1).astype(np.float64)
+    sizes = np.stack([numbers(images[side].take(row)) for side in ("width", "height")], axis=1)
     return np.where((sizes > 0).all(axis=1, keepdims=True), sizes, np.nan)
+
+
+def region_bins(annotations: Annotations) -> Numbers:
+    """Shape (n, 4): every region on the scale of bins, to a thousandth; NaN throughout where a
+    coordinate is not finite or the image has no size."""
+    regions = annotations.regions
+    pixels, sizes = bbox_xyxy(regions), image_sizes(annotations, regions)
+    measurable = finite_rows(pixels) & finite_rows(sizes)
+    return pixels_to_fractional_bins(np.where(measurable[:, None], pixels, np.nan), sizes)
 
 
 def image_states(annotations: Annotations) -> pa.Table:
@@ -216,11 +213,13 @@ def image_states(annotations: Annotations) -> pa.Table:
 
 
 def _keys(labels: pa.Table) -> pa.Array:
-    number = pc.cast(labels["label_no"], pa.string())
-    joined = pc.binary_join_element_wise(
-        labels["image_id"], labels["source"], number, "\n", null_handling="replace"
-    )
-    return joined.combine_chunks()
+    return _joined(labels["image_id"], labels["source"], labels["label_no"])
+
+
+def _joined(image_id: Column, source: Column, label_no: Column) -> pa.Array:
+    number = pc.cast(label_no, pa.string())
+    joined = pc.binary_join_element_wise(image_id, source, number, "\n", null_handling="replace")
+    return joined.combine_chunks() if isinstance(joined, pa.ChunkedArray) else joined
 
 
 def _among(images: pa.Table, image_ids: list[pa.ChunkedArray]) -> pa.ChunkedArray:

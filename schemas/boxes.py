@@ -1,13 +1,17 @@
 """Boxes as arrays (n, 4): `bbox_xyxy`, float pixels, x0 y0 x1 y1; and Florence-2's bins."""
 
+from dataclasses import dataclass
+from typing import Any
+
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
+
+from schemas.columns import Flags, Rows
 
 BINS = 1000
 THOUSANDTHS = 3
 """Decimals of a bin that float32 pixels hold, up to sides of 16,000 pixels."""
 Floats = NDArray[np.floating]
-Rows = NDArray[np.int64]
 
 
 def bins_to_pixels(bins: ArrayLike, size: ArrayLike) -> NDArray[np.float32]:
@@ -63,17 +67,73 @@ def aligned_iou(a: Floats, b: Floats) -> Floats:
     return np.asarray(np.divide(shared, union, out=np.zeros_like(shared), where=union > 0))
 
 
-def touching_pairs(bbox_xyxy: Floats, groups: Rows, slack: float = 0.0) -> tuple[Rows, Rows]:
-    """Every pair of rows of one group whose boxes meet, or nearly: left and top edges that are at
-    most `slack` apart count too. Each pair once, in no particular order.
+@dataclass(frozen=True, slots=True)
+class Pairs:
+    """Pairs of rows that compete: in each the better row wins; best winner first."""
 
-    A sweep along x: its cost follows the pairs that share a column, not the square of the rows.
+    winner: Rows
+    loser: Rows
+    iou: Floats
+    shift: Floats  # the largest distance between two edges of one side
+
+    def __len__(self) -> int:
+        return len(self.winner)
+
+
+def competing_pairs(
+    bbox_xyxy: Floats, groups: Rows, rank: Rows, among: Flags, slack: float = 0.0
+) -> Pairs:
+    """Every two rows `among` one group whose boxes touch, or whose edges are at most `slack` apart;
+    a lower `rank` (distinct numbers) is better."""
+    rows = np.flatnonzero(among)
+    first, second = (rows[side] for side in _touching(bbox_xyxy[rows], groups[rows], slack))
+    swap = rank[first] > rank[second]
+    winner, loser = np.where(swap, second, first), np.where(swap, first, second)
+    order = np.lexsort((rank[loser], rank[winner]))
+    winner, loser = winner[order], loser[order]
+    shift = np.abs(bbox_xyxy[winner] - bbox_xyxy[loser]).max(axis=1, initial=0)
+    return Pairs(winner, loser, aligned_iou(bbox_xyxy[winner], bbox_xyxy[loser]), shift)
+
+
+def suppressing_pairs(pairs: Pairs, count: int, chosen: Flags) -> Rows:
+    """Greedy suppression by the chosen pairs: which one drops each of `count` rows, -1: it stays.
+
+    A row that is dropped drops nothing itself.
     """
+    dropped = np.zeros(count, dtype=bool)
+    winner, loser = pairs.winner[chosen], pairs.loser[chosen]
+    while len(winner):
+        threatened = np.zeros(count, dtype=bool)
+        threatened[loser] = True
+        dropped[loser[~threatened[winner]]] = True
+        undecided = ~dropped[winner] & ~dropped[loser] & threatened[winner]
+        winner, loser = winner[undecided], loser[undecided]
+    return losing_pairs(pairs, count, chosen & ~dropped[pairs.winner])
+
+
+def losing_pairs(pairs: Pairs, count: int, chosen: Flags) -> Rows:
+    """For each of `count` rows the first chosen pair that it loses, -1 where there is none."""
+    by = np.full(count, -1)
+    last_first = np.flatnonzero(chosen)[::-1]  # of equal rows the last written stays
+    by[pairs.loser[last_first]] = last_first
+    return by
+
+
+def per_row(values: NDArray[Any], by: Rows) -> NDArray[Any]:
+    """A pair's value for each row that a pair stands for, 0 for the others."""
+    rows = np.zeros(len(by), dtype=values.dtype)
+    hit = by >= 0
+    rows[hit] = values[by[hit]]
+    return rows
+
+
+def _touching(bbox_xyxy: Floats, groups: Rows, slack: float) -> tuple[Rows, Rows]:
+    """A sweep along x: its cost follows the pairs that share a column, not the square of rows."""
     order = np.lexsort((bbox_xyxy[:, 0], groups))
     low, group = bbox_xyxy[order, :2], groups[order]
     reach = np.maximum(bbox_xyxy[order, 2:], low + slack)
     first, step = np.arange(len(order)), 0
-    pairs: list[tuple[Rows, Rows]] = []
+    firsts, seconds = [np.empty(0, np.int64)], [np.empty(0, np.int64)]
     while len(first):
         step += 1
         first = first[first + step < len(order)]
@@ -81,27 +141,6 @@ def touching_pairs(bbox_xyxy: Floats, groups: Rows, slack: float = 0.0) -> tuple
         met = (group[second] == group[first]) & (low[second, 0] <= reach[first, 0])
         first, second = first[met], second[met]
         meets = (low[second, 1] <= reach[first, 1]) & (low[first, 1] <= reach[second, 1])
-        pairs.append((order[first[meets]], order[second[meets]]))
-    if not pairs:
-        return np.empty(0, np.int64), np.empty(0, np.int64)
-    return np.concatenate([a for a, _ in pairs]), np.concatenate([b for _, b in pairs])
-
-
-def suppressing_pairs(winners: Rows, losers: Rows, count: int) -> Rows:
-    """Greedy suppression: for each of `count` rows the pair that drops it, -1 where it stays.
-
-    Pairs come best winner first; a row that is dropped drops nothing itself.
-    """
-    dropped = np.zeros(count, dtype=bool)
-    undecided = np.arange(len(winners))
-    while len(undecided):
-        threatened = np.zeros(count, dtype=bool)
-        threatened[losers[undecided]] = True
-        safe = undecided[~threatened[winners[undecided]]]
-        dropped[losers[safe]] = True
-        settled = dropped[winners[undecided]] | dropped[losers[undecided]]
-        undecided = undecided[~settled]
-    by = np.full(count, -1)
-    last_first = np.flatnonzero(~dropped[winners])[::-1]  # of equal rows the last written stays
-    by[losers[last_first]] = last_first
-    return by
+        firsts.append(order[first[meets]])
+        seconds.append(order[second[meets]])
+    return np.concatenate(firsts), np.concatenate(seconds)

@@ -1,14 +1,18 @@
 """Stage, and its two kinds: Proposer sees pixels and adds candidates, Judge sees columns only."""
 
 from abc import ABC, abstractmethod
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import dataclass
 from typing import Any, ClassVar, Literal, Protocol
 
+import numpy as np
 import pyarrow as pa
 from pydantic import BaseModel, ConfigDict, Field
 
-from schemas.annotations import Annotations
+from schemas.annotations import Annotations, verdict_rows
+from schemas.columns import Flags
 from schemas.samples import Sample
+from schemas.tables import VERDICT_ROWS
 
 
 class StageError(Exception):
@@ -66,9 +70,41 @@ class Proposer(Stage):
         """Load what is needed; StageError says in one sentence why not."""
 
 
+@dataclass(frozen=True, slots=True)
+class Finding:
+    """What one rule says of the rows of a table: all but `rule` and `verdict` as `verdict_rows`."""
+
+    rule: str
+    verdict: str
+    rejected: Flags
+    values: np.ndarray | float = np.nan
+    threshold: np.ndarray | float | None = None
+    details: pa.Array | None = None
+
+
 class Judge(Stage):
     """A stage that adds verdict rows: vectorised on columns, no Python loop per label."""
+
+    makes: ClassVar[frozenset[str]] = frozenset({"verdicts"})
 
     @abstractmethod
     def judge(self, annotations: Annotations) -> pa.Table:
         """Verdict rows (schema VERDICT_ROWS) on these annotations, which stay as they are."""
+
+    def verdicts(self, labels: pa.Table, kind: str, findings: Iterable[Finding]) -> pa.Table:
+        """Verdict rows of some rules on labels of a kind; the filter is `<stage>.<rule>`."""
+        rows = [
+            verdict_rows(
+                labels,
+                kind,
+                finding.rejected,
+                filter=f"{self.stage}.{finding.rule}",
+                verdict=finding.verdict,
+                values=finding.values,
+                threshold=finding.threshold,
+                details=finding.details,
+            )
+            for finding in findings
+            if finding.rejected.any()
+        ]
+        return pa.concat_tables([VERDICT_ROWS.empty_table(), *rows])

@@ -1,22 +1,31 @@
 """filter_scores: labels that the model itself was unsure of."""
 
-from typing import Annotated, ClassVar, Literal
+from collections.abc import Iterator
+from typing import Annotated, Literal
 
+import numpy as np
 import pyarrow as pa
 from pydantic import Field
 
 from schemas.annotations import Annotations
-from schemas.tables import VERDICT_ROWS
-from stages.base import Judge
+from schemas.columns import Flags, Numbers, is_in, numbers
+from schemas.tables import HUMAN, LABEL_TABLES, VERDICT_ROWS
+from stages.base import Finding, Judge
 
 Score = Annotated[float, Field(ge=0, le=1)]
 Threshold = Score | dict[str, Score] | None
+PHRASE_TASK = "caption_to_phrase_grounding"
+"""What made the rows of `phrases`, which have no column `task`."""
 
 
 class FilterScores(Judge):
-    """Scores."""
+    """Texts, regions and phrases alike. Off by default: no published threshold is on the scale of
+    Florence-2's scores (data-engine.md §5.2, R7), so a number must come from one's own data.
 
-    makes: ClassVar[frozenset[str]] = frozenset({"verdicts"})
+    A mapping leaves tasks that it does not name alone. A label of the model or of a second opinion
+    that has no score is flagged `unscored`, never rejected. A label at the threshold is kept;
+    scores are float32, and so is the comparison.
+    """
 
     stage: Literal["filter_scores"] = "filter_scores"
     min_score: Threshold = Field(
@@ -30,4 +39,38 @@ class FilterScores(Judge):
     )
 
     def judge(self, annotations: Annotations) -> pa.Table:
-        return VERDICT_ROWS.empty_table()
+        made = [
+            self.verdicts(labels, kind, self._findings(labels))
+            for kind in LABEL_TABLES
+            if len(labels := annotations.labels(kind))
+        ]
+        return pa.concat_tables([VERDICT_ROWS.empty_table(), *made])
+
+    def _findings(self, labels: pa.Table) -> Iterator[Finding]:
+        for column in ("score", "label_score", "location_score"):
+            threshold: Threshold = getattr(self, f"min_{column}")
+            if threshold is None or column not in labels.column_names:
+                continue
+            limits = _limits(labels, threshold)
+            scores = numbers(labels[column])
+            low = scores < np.float32(limits)
+            yield Finding(f"min_{column}", "quarantine", low, scores, limits)
+            missing = np.isnan(scores) & ~np.isnan(limits) & ~_human(labels)
+            said = pa.repeat(column, len(labels))
+            yield Finding("unscored", "flag", missing, np.nan, limits, said)
+
+
+def _limits(labels: pa.Table, threshold: float | dict[str, float]) -> Numbers:
+    """One limit per row, NaN where none is asked for."""
+    if not isinstance(threshold, dict):
+        return np.full(len(labels), threshold)
+    if "task" not in labels.column_names:
+        return np.full(len(labels), threshold.get(PHRASE_TASK, np.nan))
+    task = labels["task"].combine_chunks().dictionary_encode(null_encoding="encode")
+    by_task = [threshold.get(name, np.nan) for name in task.dictionary.to_pylist()]
+    limits = np.asarray(by_task, dtype=np.float64)
+    return np.asarray(limits[task.indices.to_numpy()])
+
+
+def _human(labels: pa.Table) -> Flags:
+    return is_in(labels["source"], (HUMAN,))

@@ -1,12 +1,11 @@
 """Words, without a parser: how labels and phrases are compared, and the lists that rules hold."""
 
 from collections.abc import Callable
-from typing import TypeAlias
 
 import pyarrow as pa
 import pyarrow.compute as pc
 
-Strings: TypeAlias = pa.Array | pa.ChunkedArray
+from schemas.columns import Column
 
 
 def _words(text: str) -> tuple[str, ...]:
@@ -87,22 +86,22 @@ _PLURALS = (
 """Applied in order to the last word. Crude on purpose: only ever compared with itself."""
 
 
-def token_counts(strings: Strings) -> pa.Array:
+def token_counts(strings: Column) -> pa.Array:
     """Tokens (`WORD`) of each string, NULL for NULL; close to spaCy's count, not equal to it."""
     return pc.count_substring_regex(_whole(strings), WORD)
 
 
-def normalised(strings: Strings) -> pa.Array:
+def normalised(strings: Column) -> pa.Array:
     """Lower case, single spaces, without a leading article or punctuation at the ends."""
     return _on_distinct(strings, _normalised)
 
 
-def comparable(strings: Strings) -> pa.Array:
+def comparable(strings: Column) -> pa.Array:
     """Normalised and with the last word in the singular: equal for labels that name one thing."""
     return _on_distinct(strings, lambda distinct: _singular(_normalised(distinct)))
 
 
-def heads(strings: Strings) -> pa.Array:
+def heads(strings: Column) -> pa.Array:
     """The main noun in the singular: the last word before any preposition, `of` after a measure
     excepted; a guess by position, not by grammar."""
     return _on_distinct(strings, _heads)
@@ -126,10 +125,10 @@ def _heads(strings: pa.Array) -> pa.Array:
     return _singular(pc.replace_substring_regex(nouns, r"^.* ", ""))
 
 
-def _on_distinct(strings: Strings, change: Callable[[pa.Array], pa.Array]) -> pa.Array:
+def _on_distinct(strings: Column, change: Callable[[pa.Array], pa.Array]) -> pa.Array:
     encoded = _whole(strings).dictionary_encode()
     return change(encoded.dictionary).take(encoded.indices)
 
 
-def _whole(strings: Strings) -> pa.Array:
+def _whole(strings: Column) -> pa.Array:
     return strings.combine_chunks() if isinstance(strings, pa.ChunkedArray) else strings
