@@ -16,7 +16,7 @@ from pydantic import (
 )
 
 from annotator.config_links import EMBEDDED, did_you_mean, is_folder
-from annotator.config_mistakes import find_mistakes
+from annotator.config_mistakes import NAME, find_mistakes
 from annotator.errors import ConfigError
 from annotator.yaml_locations import MAX_BYTES, Document, Mistake, Place, read_yaml, shown
 from stages import AnyJudge, AnyProposer
@@ -25,7 +25,7 @@ from stages.florence2.prompts import normalise_task
 from stages.florence2.stage import ImageTask
 
 Entry = TypeVar("Entry")
-Name = Annotated[str, StringConstraints(pattern=r"^[a-z][a-z0-9_]*$", max_length=64)]
+Name = Annotated[str, StringConstraints(pattern=NAME, max_length=64)]
 Text = Annotated[str, StringConstraints(min_length=1)]
 
 

@@ -11,6 +11,7 @@ from pydantic_core import ErrorDetails
 from annotator.config_links import STAGES, Links, block, did_you_mean, got, listed, value_at, within
 from annotator.yaml_locations import Document, Mistake, Place, shown
 
+NAME = r"^[a-z][a-z0-9_]*$"
 _BLOCK = "a block of 'name: value' lines"
 
 _EXPECTED = {
@@ -119,13 +120,14 @@ def _entry_class(root: type[BaseModel], section: str) -> type[BaseModel]:
 
 
 def _explain_value(document: Document, place: Place, group: list[ErrorDetails]) -> str:
-    if group[0]["loc"][-1] == "[key]":
+    first = group[0]
+    if first["loc"][-1:] == ("[key]",) or first.get("ctx", {}).get("pattern") == NAME:
         return "a name begins with a letter and has only a-z, 0-9 and _, at most 64 of them"
     # Of a union's complaints those about the value say more than those about its type.
     group = [details for details in group if details["type"] in _RANGES] or group
     expected = dict.fromkeys(_expected(details) for details in group)
     if None in expected:
-        return _sentence(group[0]["msg"])
+        return _sentence(first["msg"])
     value = value_at(document.value, place)
     wanted = " or ".join(str(text) for text in expected)
     written = got(value, document.written.get(place))

@@ -137,7 +137,7 @@ class _Reader:
     def _value(self, event: Event, place: Place) -> object:
         line = _line(event.start_mark)
         if len(place) > MAX_DEPTH:
-            raise _TooDeep(line)
+            raise _TooDeep(self.document.lines.get(place, line))
         self.document.lines.setdefault(place, line)
         self._refuse(event, place)
         if isinstance(event, MappingStartEvent):
@@ -191,6 +191,8 @@ class _Reader:
             depth -= isinstance(event, CollectionEndEvent)
             if depth == 0:
                 return
+            if depth > MAX_DEPTH:
+                raise _TooDeep(_line(event.start_mark))
             event = next(self._events)
 
     def _refuse(self, event: Event, place: Place) -> None:
