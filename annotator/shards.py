@@ -232,6 +232,6 @@ def _payload(member: Member, suffix: str) -> str | None:
 
 
 def _cut_sentence(source: TarBytes, cut: str | None, key: str | None) -> str:
-    where = f"; the last sample {key!r} may lack members" if key else ""
+    where = f"; the last sample {key!r} may lack members or be lost" if key else ""
     fault = f"; the compression is broken: {source.gzip_fault}" if source.gzip_fault else ""
     return f"the shard is {cut or 'not whole'}: what came after is lost{where}{fault}"
