@@ -130,7 +130,7 @@ def _sentences() -> list[str]:
     plurals = [f" {'crosses' if kind == 'cross' else kind + 's'}" for kind in world.KINDS]
     places = [f" {place}" for row in world.PLACES for place in row]
     words = [form for name in names for form in (name, f" {name}")]
-    return [*words, *plurals, *places, *world.TEXTURES, *TASK_SENTENCES]
+    return [*words, *plurals, *places, "the", "the", "an", *world.TEXTURES, *TASK_SENTENCES]
 
 
 def build_model(processor: Florence2Processor, seed: int) -> Florence2ForConditionalGeneration:

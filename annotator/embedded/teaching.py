@@ -1,0 +1,116 @@
+"""Losses of the embedded checkpoint's training: heads that are thrown away, and answers."""
+
+import math
+from typing import Any
+
+import torch
+from torch import Tensor, nn
+
+from annotator.embedded.lessons import NAMES, GridTruth
+from annotator.scenes import world
+from annotator.training import IGNORED, Batch, answer_logits
+from schemas.boxes import BINS
+
+
+class VisionHeads(nn.Module):
+    """Read from each visual token what lies there, in the language model's own embeddings.
+
+    A linear map per question, then the embeddings of the words and location tokens that could be
+    the answer: what the vision tower learns to say is what the decoder will have to write.
+    """
+
+    def __init__(self, width: int, tokenizer: Any) -> None:
+        super().__init__()
+        self.center = nn.Linear(width, 1)
+        self.words = nn.ModuleDict({name: nn.Linear(width, width) for name in _WORD_TABLES})
+        self.sides = nn.ModuleList(nn.Linear(width, width) for _ in range(4))
+        for name, table in _WORD_TABLES.items():
+            ids = [_word_id(tokenizer, word) for word in table]
+            self.register_buffer(f"ids_{name}", torch.tensor(ids), persistent=False)
+        self.first_location = tokenizer.convert_tokens_to_ids("<loc_0>")
+
+    def forward(
+        self, features: Tensor, embeddings: Tensor, truth: GridTruth, smoothing: Tensor
+    ) -> tuple[Tensor, dict[str, float]]:
+        """Loss, and shares of right answers; `features` without the pooled token."""
+        center = self.center(features).squeeze(-1)
+        loss = nn.functional.binary_cross_entropy_with_logits(
+            center, truth.center.float(), pos_weight=center.new_tensor(5.0)
+        )
+        figures = {}
+        for name, head in self.words.items():
+            there = (labels := getattr(truth, name)) >= 0
+            logits = head(features[there]) @ embeddings[getattr(self, f"ids_{name}")].T
+            loss = loss + nn.functional.cross_entropy(logits, labels[there])
+            figures[name] = (logits.argmax(-1) == labels[there]).float().mean().item()
+        there = truth.names >= 0
+        seen, bins = features[there], truth.boxes[there]
+        locations = embeddings[self.first_location : self.first_location + BINS]
+        off = []
+        for side, head in enumerate(self.sides):
+            logits = (head(seen) @ locations.T).log_softmax(-1)
+            loss = loss - (smoothing[bins[:, side]] * logits).sum(-1).mean() / 4
+            off.append((logits.argmax(-1) - bins[:, side]).abs().float().median().item())
+        figures["bins_off"] = sum(off) / 4
+        return loss, figures
+
+
+_WORD_TABLES = {
+    "names": NAMES,
+    "colours": tuple(world.COLOURS),
+    "materials": world.MATERIALS,
+    "sizes": world.SIZES,
+}
+
+
+def _word_id(tokenizer: Any, word: str) -> int:
+    """The token of the word within a sentence; the first one of several."""
+    first: int = tokenizer(f" {word}", add_special_tokens=False)["input_ids"][0]
+    return first
+
+
+def neighbours(sigma: float) -> Tensor:
+    """BINS x BINS: the share of each bin that its neighbours get as targets."""
+    bins = torch.arange(BINS, dtype=torch.float32)
+    if sigma <= 0:
+        return torch.eye(BINS)
+    weights = torch.exp(-((bins[:, None] - bins[None, :]) ** 2) / (2 * sigma**2))
+    return weights / weights.sum(1, keepdim=True)
+
+
+def order_locations(model: Any, first_location: int, scale: float = 0.05) -> None:
+    """Start the location tokens as points on a smooth curve, so that near bins look alike."""
+    table = model.get_input_embeddings().weight
+    width = table.shape[1]
+    bins = torch.arange(BINS, dtype=torch.float32)[:, None] / BINS
+    waves = torch.logspace(math.log10(0.5), math.log10(40), width // 2)[None]
+    curve = torch.cat([torch.sin(math.pi * bins * waves), torch.cos(math.pi * bins * waves)], 1)
+    with torch.no_grad():
+        table[first_location : first_location + BINS] = scale * curve
+
+
+def answer_loss(
+    model: Any,
+    features: Tensor,
+    batch: Batch,
+    smoothing: Tensor,
+    weights: Tensor,
+    first_location: int,
+) -> tuple[Tensor, Tensor]:
+    """Sums of the weighted loss and of the weights, over the tokens of the answers.
+
+    `weights` has one number per token of the vocabulary: words that the image does not decide
+    count for little.
+    """
+    there = batch.labels != IGNORED
+    logits = answer_logits(model, features, batch)[there].log_softmax(-1)
+    labels = batch.labels[there]
+    first = first_location
+    is_location = (labels >= first) & (labels < first + BINS)
+    loss = -logits.gather(1, labels[:, None]).squeeze(1)
+    soft = smoothing[labels[is_location] - first]
+    loss = loss.masked_scatter(
+        is_location, -(soft * logits[is_location, first : first + BINS]).sum(-1)
+    )
+    shares = weights[labels]
+    return (loss * shares).sum(), shares.sum()
