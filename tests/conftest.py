@@ -31,12 +31,46 @@ def lively_checkpoint(tiny_checkpoint: Path, tmp_path_factory: pytest.TempPathFa
     shutil.copytree(tiny_checkpoint, folder)
     model = Florence2ForConditionalGeneration.from_pretrained(folder)
     torch.manual_seed(0)
-    model.config.tie_word_embeddings = model.config.text_config.tie_word_embeddings = False
+    model.config.tie_word_embeddings = False
     model.lm_head.weight = torch.nn.Parameter(torch.randn_like(model.lm_head.weight) * 0.3)
+    model.lm_head.weight.data[2] *= 2  # so that some answers end by themselves
     for name, weight in model.named_parameters():
-        if ("decoder" in name or "encoder" in name) and name.endswith("proj.weight"):
-            weight.data *= 4
-        if name.endswith("encoder_attn.out_proj.weight"):
-            weight.data *= 4
+        if "coder.layers" in name and weight.ndim == 2:
+            attention = 3 if "encoder_attn" in name else 1
+            weight.data *= 3 * attention * (3 if "q_proj" in name else 1)
     model.save_pretrained(folder)
     return folder
+
+
+@pytest.fixture(scope="session")
+def florence_tokenizer():
+    from annotator.embedded.build import build_tokenizer
+
+    return build_tokenizer()
+
+
+@pytest.fixture(scope="session")
+def vocabulary(florence_tokenizer):
+    from stages.florence2.vocabulary import Vocabulary
+
+    return Vocabulary.of(florence_tokenizer)
+
+
+@pytest.fixture(scope="session")
+def lively(lively_checkpoint: Path):
+    from stages.base import Model
+    from stages.florence2.checkpoint import load_checkpoint
+
+    return load_checkpoint(Model(checkpoint=str(lively_checkpoint), device="cpu"))
+
+
+@pytest.fixture(scope="session")
+def pictures():
+    """Three images of different sizes with smooth random colours."""
+    import numpy as np
+    from PIL import Image
+
+    random = np.random.default_rng(0)
+    sizes = [(200, 120), (160, 160), (64, 90)]
+    colours = [random.integers(0, 256, (3, 5, 3), dtype=np.uint8) for _ in sizes]
+    return [Image.fromarray(c).resize(s) for c, s in zip(colours, sizes, strict=True)]

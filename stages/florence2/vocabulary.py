@@ -1,7 +1,7 @@
 """Ids of Florence-2's tokens, looked up in the checkpoint's tokenizer, and words ↔ ids."""
 
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import Any
 
 from schemas.boxes import BINS
@@ -22,7 +22,7 @@ class Vocabulary:
     size: int
     special: frozenset[int]
     """Every id that is no piece of text, locations included."""
-    _words: Any
+    _words: Any = field(repr=False)
     """The tokenizer without its added tokens: no text can become one of them."""
 
     @classmethod
