@@ -22,10 +22,17 @@ from annotator.yaml_locations import MAX_BYTES, Document, Mistake, Place, read_y
 from stages import AnyJudge, AnyProposer
 from stages.base import Model
 from stages.florence2.prompts import normalise_task
-from stages.florence2.stage import ImageTask
 
 Entry = TypeVar("Entry")
 Name = Annotated[str, StringConstraints(pattern=NAME, max_length=64)]
+TaughtTask = Literal[
+    "caption",
+    "detailed_caption",
+    "more_detailed_caption",
+    "od",
+    "dense_region_caption",
+    "caption_to_phrase_grounding",
+]
 Text = Annotated[str, StringConstraints(min_length=1)]
 
 
@@ -58,7 +65,7 @@ class Training(_Options):
     labels: Literal["human", "kept"] = Field(
         "human", description="labels that people made, or all that judgement kept"
     )
-    tasks: Annotated[list[ImageTask], Field(min_length=1)] = Field(
+    tasks: Annotated[list[TaughtTask], Field(min_length=1)] = Field(
         ["od"], description="Florence-2 tasks to teach"
     )
     output: Text = Field(description="folder of the new checkpoint")
@@ -75,6 +82,13 @@ class Training(_Options):
         if not isinstance(value, list):
             return value
         return [normalise_task(task) if isinstance(task, str) else task for task in value]
+
+    @field_validator("tasks")
+    @classmethod
+    def _once_each(cls, tasks: list[TaughtTask]) -> list[TaughtTask]:
+        if twice := sorted({task for task in tasks if tasks.count(task) > 1}):
+            raise ValueError(f"names {', '.join(twice)} more than once")
+        return tasks
 
 
 class Config(_Options):

@@ -70,12 +70,23 @@ class Links:
         options = block(step)
         cls = _KINDS[kind][str(options["stage"])]
         self._check_model(cls, place, options)
+        if kind == "propose" and self._is_there_already(place, options):
+            text = f"{options['stage']} is there already: give one stage all its tasks"
+            self._note(place, text)
         if made is None:
             return None
         if missing := sorted(cls.needs - made):
             tables = " and ".join(missing)
             self._note(place, f"needs {tables}, and no stage before it makes them")
         return made | cls.makes
+
+    def _is_there_already(self, place: Place, options: Mapping[str, object]) -> bool:
+        """A stage numbers its labels from 0 for each image, so twice the stage is twice the key."""
+        steps = _items(value_at(self._document.value, place[:-1]))
+        return any(
+            number < int(place[-1]) and block(step).get("stage") == options["stage"]
+            for number, step in steps
+        )
 
     def _check_model(self, cls: type[Stage], place: Place, options: Mapping[str, object]) -> None:
         if "model" in cls.model_fields and isinstance(name := options.get("model"), str):

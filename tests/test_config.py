@@ -5,11 +5,13 @@ import pickle
 import subprocess
 import sys
 from pathlib import Path
+from typing import get_args
 
 import pytest
 
-from annotator.config import Config, load_config, resolved_models
+from annotator.config import Config, TaughtTask, load_config, resolved_models
 from annotator.errors import ConfigError
+from annotator.lessons import TEACHABLE
 from stages.filter_regions import FilterRegions
 from stages.florence2 import Florence2
 
@@ -281,6 +283,20 @@ def test_a_config_is_frozen_and_survives_a_pickle(tmp_path: Path) -> None:
             id="an impossible order",
         ),
         pytest.param(
+            "        tasks: [caption, od]",
+            "        tasks: [caption]\n      - stage: florence2\n        model: florence\n"
+            "        tasks: [od]",
+            "12: pipelines.first.propose[1]: florence2 is there already: "
+            "give one stage all its tasks",
+            id="a proposer twice",
+        ),
+        pytest.param(
+            "    output: out",
+            "    output: out\n    tasks: [od, <OD>]",
+            "25: trainings.better.tasks: names od more than once",
+            id="a task twice",
+        ),
+        pytest.param(
             "        model: florence\n",
             "        model: florense\n",
             "10: pipelines.first.propose[0].model: unknown model 'florense', "
@@ -522,6 +538,10 @@ def test_a_number_is_read_as_a_number(tmp_path: Path, written: str, read: float)
 def test_tasks_may_be_written_as_microsofts_tokens(tmp_path: Path) -> None:
     text = edited("    output: out", "    output: out\n    tasks: [<OD>, CAPTION]")
     assert load(tmp_path, text).trainings["better"].tasks == ["od", "caption"]
+
+
+def test_a_training_takes_the_tasks_that_can_be_taught() -> None:
+    assert set(get_args(TaughtTask)) == set(TEACHABLE)
 
 
 def test_a_byte_order_mark_and_windows_line_ends_are_fine(tmp_path: Path) -> None:

@@ -3,8 +3,10 @@
 import errno
 import importlib
 import os
+import select
 import sys
 from collections.abc import Sequence
+from contextlib import suppress
 from difflib import get_close_matches
 from typing import NamedTuple
 
@@ -33,11 +35,19 @@ VERBS = {
         "annotator.cli.check",
         "Say what is wrong in pipelines.yaml: every mistake at once, with its line.",
     ),
-    "shards": Verb("annotator.cli.shards", "Pack images into shards, and look into shards."),
-    "query": Verb("annotator.cli.tables", "Ask a version of the tables in SQL."),
-    "log": Verb("annotator.cli.tables", "List the versions of the tables."),
-    "diff": Verb("annotator.cli.tables", "Say what changed between two versions."),
-    "labels": Verb("annotator.cli.labels", "Export labels to other formats."),
+    "shards": Verb(
+        "annotator.cli.shards", "Make WebDataset shards from images, and look into shards."
+    ),
+    "query": Verb("annotator.cli.tables", "Ask the tables in SQL (DuckDB's). Read-only."),
+    "log": Verb(
+        "annotator.cli.tables",
+        "List the versions of the tables: when, how many kept labels, and what was committed.",
+    ),
+    "diff": Verb(
+        "annotator.cli.tables",
+        "Count what changed from version A to version B, by kind, source and category.",
+    ),
+    "labels": Verb("annotator.cli.labels", "Move labels from the tables to other programs."),
     "train": Verb("annotator.cli.train", "Fine-tune Florence-2 on a version of the tables."),
 }
 DONE, MENDABLE, BUG, INTERRUPTED = 0, 1, 3, 130
@@ -135,13 +145,12 @@ def _failure(error: Exception, arguments: Sequence[str]) -> int:
 
 
 def _reader_left() -> bool:
-    """Whether it was our own output that broke: what could not be written is still in there."""
-    try:
-        sys.stdout.flush()
-        sys.stderr.flush()
-    except BrokenPipeError:
-        return True
-    return False
+    """Whether it was our own output that broke, and not some connection."""
+    poll = select.poll()
+    for stream in (sys.stdout, sys.stderr):
+        with suppress(OSError, ValueError):  # a stream without a descriptor
+            poll.register(stream.fileno(), 0)
+    return any(event & select.POLLERR for _, event in poll.poll(0))
 
 
 def _mendable(error: Exception) -> str | None:

@@ -38,8 +38,9 @@ def check(config: Path, schema: bool) -> None:
 def _overview(path: Path, config: "Config") -> str:
     lines = [f"ok: {path}"]
     for name, pipeline in config.pipelines.items():
-        steps = ", ".join(step.stage for step in [*pipeline.propose, *pipeline.judge])
+        names = [step.stage for step in [*pipeline.propose, *pipeline.judge]]
         round_ = f" (round {pipeline.round})" if pipeline.round else ""
+        steps = ", ".join(names) or "no stages"
         lines.append(f"  pipeline {name} → {pipeline.table or name}{round_}: {steps}")
     for name, model in config.models.items():
         revision = f" at {model.revision}" if model.revision else ""
