@@ -81,7 +81,7 @@ def verdict_rows(
     picked = np.flatnonzero(rejected)
     chosen = labels.select(["image_id", "source", "label_no", "shard"]).take(picked)
     count = len(picked)
-    verdicts = pc.if_else(pc.equal(chosen["source"], HUMAN), "flag", verdict)
+    verdicts = pc.if_else(pc.fill_null(pc.equal(chosen["source"], HUMAN), False), "flag", verdict)
     limits = np.nan if threshold is None else threshold
     columns = {
         "image_id": chosen["image_id"],
@@ -125,12 +125,8 @@ def rejected_keys(verdicts: pa.Table, kind: str) -> pa.Table:
 
 
 def kept(annotations: Annotations, kind: str) -> pa.Table:
-    """The labels of a kind without a rejecting verdict; the order of the rows may change."""
-    return annotations.labels(kind).join(
-        rejected_keys(annotations.verdicts, kind),
-        keys=["image_id", "source", "label_no"],
-        join_type="left anti",
-    )
+    """The labels of a kind without a rejecting verdict, in their order."""
+    return annotations.labels(kind).filter(pa.array(kept_mask(annotations, kind)))
 
 
 def kept_mask(annotations: Annotations, kind: str) -> Flags:
@@ -194,14 +190,11 @@ def image_states(annotations: Annotations) -> pa.Table:
     image is `empty` (no label of any source), `filtered` (none kept) or `labelled`."""
     images = annotations.images
     found = [annotations.labels(kind)["image_id"] for kind in LABEL_TABLES]
-    kept = [
-        annotations.labels(kind)["image_id"].filter(pa.array(kept_mask(annotations, kind)))
-        for kind in LABEL_TABLES
-    ]
+    standing = [kept(annotations, kind)["image_id"] for kind in LABEL_TABLES]
     states = pc.case_when(
         pc.make_struct(
             pc.fill_null(pc.is_in(images["state"], pa.array(["failed", "verified"])), False),
-            _among(images, kept),
+            _among(images, standing),
             _among(images, found),
         ),
         images["state"],

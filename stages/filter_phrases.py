@@ -81,10 +81,10 @@ class FilterPhrases(Judge):
             banned = normalised(pa.array(self.banned_phrases, pa.string()))
             empty = is_in(pc.fill_null(words.plain, ""), ("",))
             said = empty | is_in(words.plain, banned)
-            yield Finding("banned_phrase", "drop", said, details=words.plain)
+            yield Finding("banned_phrases", "drop", said, details=words.plain)
         if self.banned_heads is not None:
             abstract = is_in(words.head, comparable(pa.array(self.banned_heads, pa.string())))
-            yield Finding("banned_head", "drop", abstract, details=words.head)
+            yield Finding("banned_heads", "drop", abstract, details=words.head)
 
     def _area(self, words: "_Words", bins: Floats) -> Iterator[Finding]:
         if (limit := self.max_area) is not None:
@@ -105,7 +105,7 @@ class FilterPhrases(Judge):
         apart = (head[pairs.winner] != head[pairs.loser]) & ~_nested(phrases, pairs)
         by = suppressing_pairs(pairs, len(phrases), apart & (pairs.iou >= limit))
         partner = local_ids(phrases, "phrase").take(pa.array(per_row(pairs.winner, by)))
-        yield Finding("collapse", "drop", by >= 0, per_row(pairs.iou, by), limit, partner)
+        yield Finding("collapse_iou", "drop", by >= 0, per_row(pairs.iou, by), limit, partner)
 
 
 @dataclass(frozen=True, slots=True)

@@ -125,7 +125,7 @@ class FilterRegions(Judge):
         yield Finding("truncated", "flag", flags(regions["truncated"]))
         if self.banned_labels is not None:
             banned = names & is_in(plain, normalised(pa.array(self.banned_labels, pa.string())))
-            yield Finding("banned_label", "drop", banned, details=plain)
+            yield Finding("banned_labels", "drop", banned, details=plain)
         if (limit := self.max_label_words) is not None:
             words = numbers(token_counts(label))
             yield Finding("max_label_words", "quarantine", names & (words > limit), words, limit)
@@ -146,12 +146,12 @@ class FilterRegions(Judge):
         if (limit := self.same_label_iou) is not None:
             same = (alike[pairs.winner] == alike[pairs.loser]) & (pairs.iou >= limit)
             by = suppressing_pairs(pairs, count, same)
-            yield finding("same_label", "drop", by, pairs.iou, limit)
+            yield finding("same_label_iou", "drop", by, pairs.iou, limit)
             stays = (by[pairs.winner] < 0) & (by[pairs.loser] < 0)
         if (limit := self.any_label_iou) is not None:
             near = pairs.iou >= limit
             by, stays = losing_pairs(pairs, count, stays & near), stays & ~near
-            yield finding("any_label", "flag", by, pairs.iou, limit)
+            yield finding("any_label_iou", "flag", by, pairs.iou, limit)
         if (limit := self.any_label_bins) is not None:
             by = losing_pairs(pairs, count, stays & (pairs.shift <= limit))
             yield finding("any_label_bins", "flag", by, pairs.shift, limit)

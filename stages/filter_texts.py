@@ -134,7 +134,7 @@ def _commonest_three_words(texts: pa.Array) -> Numbers:
     length = letters[first] + letters[first + 1] + letters[first + 2]
     total = np.bincount(rows, letters, minlength=len(texts))
     share = np.zeros(len(texts))
-    np.maximum.at(share, rows[first], times * length / total[rows[first]])
+    np.maximum.at(share, rows[first], np.minimum(times * length / total[rows[first]], 1))
     return share
 
 

@@ -1,0 +1,79 @@
+import pytest
+from label_rows import annotations, phrase, region, said, text
+from pydantic import ValidationError
+
+from stages.filter_scores import FilterScores
+
+
+def scored(**columns):
+    return annotations(
+        texts=[text(**{"score": 0.9, **columns})],
+        regions=[region(0, 0, 9, 9, **{"score": 0.9, **columns})],
+        phrases=[phrase(**{"score": 0.9, **columns})],
+    )
+
+
+@pytest.mark.parametrize(
+    ("score", "verdicts"),
+    [
+        pytest.param(0.71, 0, id="just above"),
+        pytest.param(0.7, 0, id="on the limit, which float32 writes as 0.69999999"),
+        pytest.param(0.69, 3, id="just below"),
+        pytest.param(0.0, 3, id="zero"),
+    ],
+)
+def test_every_kind_of_label_below_the_threshold_is_quarantined(score, verdicts):
+    found = said(FilterScores(min_score=0.7), scored(score=score))
+    expected = (0, "filter_scores.min_score", "quarantine", score, 0.7)
+    assert found == [expected] * verdicts
+
+
+@pytest.mark.parametrize("score", [None, float("nan")])
+def test_a_label_without_a_score_is_flagged(score):
+    found = said(FilterScores(min_score=0.5), scored(score=score))
+    assert found == [(0, "filter_scores.unscored", "flag", None, 0.5)] * 3
+
+
+def test_a_human_label_without_a_score_is_no_remark_worth():
+    assert said(FilterScores(min_score=0.5), scored(score=None, source="human")) == []
+
+
+def test_a_threshold_per_task_leaves_other_tasks_alone():
+    rows = [
+        region(0, 0, 9, 9, score=0.5, task=task, label_no=i)
+        for i, task in enumerate(("od", "dense_region_caption", "region_proposal", None))
+    ]
+    rules = FilterScores(min_score={"od": 0.6, "dense_region_caption": 0.4})
+    found = said(rules, annotations(regions=rows))
+    assert found == [(0, "filter_scores.min_score", "quarantine", 0.5, 0.6)]
+
+
+def test_phrases_are_judged_under_the_task_that_grounds_them():
+    rules = FilterScores(min_score={"caption_to_phrase_grounding": 0.6})
+    found = said(rules, annotations(phrases=[phrase(score=0.5)]))
+    assert found == [(0, "filter_scores.min_score", "quarantine", 0.5, 0.6)]
+
+
+@pytest.mark.parametrize(
+    ("column", "kinds"), [pytest.param("label_score", 2), pytest.param("location_score", 1)]
+)
+def test_words_and_places_have_thresholds_of_their_own(column, kinds):
+    rows = annotations(
+        texts=[text()],
+        regions=[region(0, 0, 9, 9, label_score=0.25, location_score=0.25)],
+        phrases=[phrase(label_score=0.25)],
+    )
+    rules = FilterScores(**{f"min_{column}": 0.5})
+    expected = (0, f"filter_scores.min_{column}", "quarantine", 0.25, 0.5)
+    assert said(rules, rows) == [expected] * kinds
+    assert said(FilterScores(**{f"min_{column}": 0.25}), rows) == []
+
+
+def test_without_thresholds_nothing_is_said():
+    assert said(FilterScores(), scored(score=None)) == []
+
+
+@pytest.mark.parametrize("threshold", [1.5, -0.1, {"od": 2}])
+def test_a_threshold_is_between_zero_and_one(threshold):
+    with pytest.raises(ValidationError, match="min_score"):
+        FilterScores(min_score=threshold)
