@@ -60,7 +60,8 @@ def clip(polygon: Sequence[Point], width: float, height: float) -> Polygon:
     clipped = list(polygon)
     for axis, limit, sign in ((0, 0.0, 1), (0, width, -1), (1, 0.0, 1), (1, height, -1)):
         clipped = _clip_edge(clipped, [sign * (point[axis] - limit) for point in clipped])
-    return clipped
+    # The cut points are rounded, and may lie a hair outside.
+    return [(min(max(x, 0.0), width), min(max(y, 0.0), height)) for x, y in clipped]
 
 
 def _clip_edge(polygon: Polygon, depths: Sequence[float]) -> Polygon:

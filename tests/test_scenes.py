@@ -1,0 +1,234 @@
+import io
+import itertools
+import json
+import random
+from dataclasses import replace
+from pathlib import Path
+
+import numpy as np
+import pytest
+from PIL import Image
+from shapely import Polygon, box
+
+from annotator.errors import ShardError
+from annotator.human.sidecars import read_labels
+from annotator.scenes import language, shapes, world
+from annotator.scenes.draw import SIZES, Scene, Thing, Word, draw_scene
+from annotator.scenes.questions import ask
+from annotator.scenes.source import expand_scenes, read_scenes, scenes_fingerprint
+from annotator.scenes.truth import scene_truth
+from annotator.shards import expand_shards, read_shard
+from stages.florence2.prompts import TASKS
+
+CIRCLE = Thing("circle", "red", "plain", "large", (10.0, 20.0, 110.0, 120.0), (10.0, 20.0) * 3)
+STAR = Thing("star", "orange", "striped", "small", (200.0, 250.0, 240.0, 290.0), (200.0, 250.0) * 3)
+HEART = Thing("heart", "blue", "plain", "small", (120.0, 0.0, 150.0, 30.0), (120.0, 0.0) * 3, True)
+STOP = Word("STOP", (250, 10, 300, 10, 300, 30, 250, 30), (250, 10, 300, 30))
+
+
+def scene_of(things: tuple[Thing, ...], words: tuple[Word, ...] = ()) -> Scene:
+    return Scene(Image.new("RGB", (320, 320)), things, words, "gray", "flat")
+
+
+def test_equal_seeds_give_equal_scenes_and_others_do_not():
+    first, again, other = draw_scene(7, 0.5), draw_scene(7, 0.5), draw_scene(8, 0.5)
+    assert first == again
+    assert first.image.tobytes() == again.image.tobytes()
+    assert first.image.tobytes() != other.image.tobytes()
+
+
+@pytest.mark.parametrize("difficulty", [0.0, 0.5, 1.0])
+def test_all_that_is_said_to_be_there_lies_within_the_image(difficulty: float):
+    for seed in range(40):
+        scene = draw_scene(seed, difficulty)
+        assert scene.image.size in SIZES
+        frame = box(0, 0, *scene.image.size)
+        for one in (*scene.things, *scene.words):
+            assert frame.covers(box(*one.bbox_xyxy))
+        for thing in scene.things:
+            polygon = Polygon(list(zip(thing.outline[::2], thing.outline[1::2], strict=True)))
+            assert polygon.area > 20
+            assert polygon.bounds == pytest.approx(thing.bbox_xyxy)
+
+
+def test_a_plain_thing_has_its_colour_where_its_outline_says():
+    checked = 0
+    for seed in range(60):
+        scene = draw_scene(seed, 0.0)
+        for thing in scene.things:
+            if thing.material == "plain" and thing.category in ("circle", "square", "cross"):
+                x0, y0, x1, y1 = thing.bbox_xyxy
+                pixel = scene.image.getpixel((round((x0 + x1) / 2), round((y0 + y1) / 2)))
+                assert nearest_colour(pixel) == thing.colour
+                checked += 1
+    assert checked > 10
+
+
+def nearest_colour(pixel: tuple[int, ...]) -> str:
+    return min(
+        world.COLOURS, key=lambda name: np.abs(np.subtract(world.COLOURS[name], pixel)).sum()
+    )
+
+
+def test_the_harder_the_more_there_is():
+    def things(difficulty: float) -> int:
+        return sum(len(draw_scene(seed, difficulty).things) for seed in range(50))
+
+    assert things(0.0) < things(0.5) < things(1.0)
+
+
+def test_a_thing_across_the_border_ends_at_it():
+    square = [(-10.0, 10.0), (10.0, 10.0), (10.0, 30.0), (-10.0, 30.0)]
+    assert shapes.bounds(shapes.clip(square, 100, 100)) == (0, 10, 10, 30)
+    assert shapes.clip(square, 100, 5) == []
+
+
+def test_the_three_captions_of_a_scene():
+    scene = scene_of((CIRCLE, STAR), (STOP,))
+    brief, detailed, more = language.captions(scene)
+    assert brief.text == "A red circle and an orange star."
+    assert detailed.text == (
+        "The image shows a large red circle at the top left, a small striped orange star at the "
+        "bottom right and the word STOP at the top right on a gray background."
+    )
+    assert more.text == (
+        "The background is gray and flat. There is a large red circle at the top left. There is a "
+        "small striped orange star at the bottom right. There is the word STOP at the top right."
+    )
+
+
+def test_a_group_is_named_once_and_its_phrase_has_all_its_boxes():
+    hearts = tuple(replace(HEART, bbox_xyxy=(x, 0.0, x + 30, 30.0)) for x in (60.0, 90.0, 120.0))
+    caption = language.brief_caption(scene_of((*hearts, STAR)))
+    assert caption.text == "A group of blue hearts and an orange star."
+    assert caption.phrases[0].bboxes_xyxy == tuple(heart.bbox_xyxy for heart in hearts)
+    assert caption.text[caption.phrases[1].start : caption.phrases[1].end] == "an orange star"
+
+
+def test_nothing_is_described_as_nothing():
+    assert language.brief_caption(scene_of(())).text == "An empty scene."
+
+
+def test_spans_point_at_their_phrases():
+    for seed in range(30):
+        for caption in language.captions(draw_scene(seed, 0.8)):
+            for phrase in caption.phrases:
+                words = caption.text[phrase.start : phrase.end]
+                assert words.split()[0].lower() in ("a", "an", "the")
+                assert words.split()[-1] in (
+                    *world.KINDS,
+                    *map(language.plural, world.KINDS),
+                    *world.WORDS,
+                )
+
+
+def test_expressions_fit_one_thing_only():
+    twins = (CIRCLE, Thing("circle", "blue", "plain", "small", (150, 0, 170, 20), (150, 0) * 3))
+    assert [words for words, _ in language.expressions(scene_of(twins))] == [
+        "the red circle",
+        "the leftmost circle",
+        "the blue circle",
+    ]
+
+
+def test_every_task_can_be_asked_and_its_answer_is_the_truth():
+    scene = scene_of((CIRCLE,), (STOP,))
+    asked = {task: ask(scene, task, random.Random(0)) for task in TASKS}
+    assert all(asked.values())
+    where = "<loc_31><loc_62><loc_343><loc_375>"
+    assert asked["od"].target == f"circle{where}"
+    assert asked["dense_region_caption"].target == f"large red circle{where}"
+    assert asked["region_proposal"].target == where
+    assert asked["region_to_category"].prompt == f"What is the region {where}?"
+    assert asked["region_to_category"].target == "circle"
+    assert asked["ocr"].target == "STOP"
+    assert asked["region_to_ocr"].target == "STOP"
+    assert asked["ocr_with_region"].target.startswith("STOP<loc_781><loc_31><loc_937>")
+
+
+def test_what_is_not_there_is_answered_with_nothing():
+    scene = scene_of((CIRCLE,))
+    asked = [ask(scene, "open_vocabulary_detection", random.Random(i)) for i in range(30)]
+    for question in asked:
+        assert ("circle" in question.prompt and "red" in question.prompt) or (
+            question.target == "" or "Locate circle" in question.prompt
+        )
+    assert {bool(question.target) for question in asked} == {True, False}
+
+
+def test_a_number_of_scenes_is_cut_into_shards_of_thirty_two():
+    refs = expand_scenes("scenes://70?seed=3&difficulty=0.25&human=1")
+    assert [ref.name for ref in refs] == [f"scenes-3-{n:06d}" for n in range(3)]
+    assert refs[2].url == "scenes://64+6/seed=3/difficulty=0.25/human=1.0"
+    assert refs[2].address == refs[2].url
+    assert [sample.key for sample in read_scenes(refs[2])] == [f"{n:06d}" for n in range(64, 70)]
+
+
+def test_the_general_reader_reads_scenes_too(tmp_path: Path):
+    (ref,) = expand_shards(["scenes://3"], tmp_path)
+    samples = list(read_shard(ref))
+    assert [sample.image_id for sample in samples] == [
+        "scenes-0-000000/000000",
+        "scenes-0-000000/000001",
+        "scenes-0-000000/000002",
+    ]
+    assert set(samples[0].members) == {"png"}
+
+
+def test_a_fingerprint_changes_with_what_shapes_the_bytes():
+    urls = ["scenes://3", "scenes://4", "scenes://3?seed=1", "scenes://3?human=1"]
+    prints = [json.dumps(scenes_fingerprint(expand_scenes(url)[0])) for url in urls]
+    assert len(set(prints)) == 4
+    assert prints[0] == json.dumps(scenes_fingerprint(expand_scenes("scenes://3?seed=0")[0]))
+
+
+def test_the_share_with_human_labels_grows_by_adding_to_it():
+    def labelled(share: float) -> set[str]:
+        refs = expand_scenes(f"scenes://320?human={share}")
+        samples = itertools.chain.from_iterable(map(read_scenes, refs[:2]))
+        return {sample.image_id for sample in samples if "coco.json" in sample.members}
+
+    some, more = labelled(0.25), labelled(0.5)
+    assert some < more
+    assert 8 <= len(some) <= 24
+    assert labelled(0.0) == set()
+    assert len(labelled(1.0)) == 64
+
+
+def test_a_label_file_reads_back_as_the_truth():
+    (ref,) = expand_scenes("scenes://8?human=1&difficulty=1")
+    truth = scene_truth(ref.url).to_pylist()
+    read = []
+    for sample in read_scenes(ref):
+        width, height = Image.open(io.BytesIO(sample.members["png"])).size
+        labels = read_labels(sample, width, height)
+        assert labels.problems == []
+        assert len(labels.texts) == 1
+        read += labels.regions
+    assert [row["category"] for row in read] == [row["category"] for row in truth]
+    for found, true in zip(read, truth, strict=True):
+        assert found["image_id"] == true["image_id"]
+        assert [found[side] for side in ("x0", "y0", "x1", "y1")] == pytest.approx(
+            [true[side] for side in ("x0", "y0", "x1", "y1")], abs=0.02
+        )
+
+
+@pytest.mark.parametrize(
+    ("url", "message"),
+    [
+        pytest.param("scenes://", "N is '', no number", id="no count"),
+        pytest.param("scenes://0", "one scene or more", id="none"),
+        pytest.param("scenes://8?sed=1", "'sed', which scenes do not know", id="misspelt"),
+        pytest.param("scenes://8?difficulty=2", "between 0 and 1", id="out of range"),
+        pytest.param("scenes://8?human=nan", "no number", id="not a number"),
+        pytest.param("scenes://8?seed=x", "seed is 'x', no number", id="seed"),
+    ],
+)
+def test_a_wrong_address_is_refused_in_one_sentence(url: str, message: str):
+    with pytest.raises(ShardError, match=message.replace("?", r"\?")):
+        expand_scenes(url)
+
+
+def test_a_general_address_is_not_one_shard():
+    with pytest.raises(ShardError, match="not one shard"):
+        scene_truth("scenes://64?seed=0")
