@@ -13,7 +13,7 @@ from typing import Any, Literal
 from tqdm import tqdm
 
 from annotator.config import Config, Pipeline, load_config, resolved_models
-from annotator.errors import AnnotatorError
+from annotator.errors import AnnotatorError, ShardError
 from annotator.executors import executor
 from annotator.parts import Part, find_part
 from annotator.shards import ShardRef, expand_shards, fingerprint, inspect_shard, shard_sha256
@@ -170,12 +170,17 @@ class _Contents:
 
 def _read_content(ref: ShardRef, now: dict[str, Any]) -> dict[str, Any]:
     """Remote shards are named by what their server says of them: reading them twice would cost."""
+    named = {"content": recipe_id(now)[:CONTENT_LENGTH], "images": now.get("images")}
     if "://" in ref.url:
-        return {"content": recipe_id(now)[:CONTENT_LENGTH], "images": now.get("images")}
-    return {
-        "content": shard_sha256(ref)[:CONTENT_LENGTH],
-        "images": inspect_shard(ref).images,
-    }
+        return named
+    try:
+        return {
+            "content": shard_sha256(ref)[:CONTENT_LENGTH],
+            "images": inspect_shard(ref).images,
+        }
+    except ShardError:
+        # The worker will meet the same, and its sentence costs this shard alone.
+        return {**named, "images": 0}
 
 
 def execute(plan: Plan, executor_name: str = "local", workers: int = 1) -> RunResult:
