@@ -53,21 +53,19 @@ def find_mistakes(
     elif document.whole:
         links = Links(document, base)
         found += links.mistakes
-        unsure = links.settled | document.refused
-        found += [
-            mistake
-            for mistake in (_pydantic_mistakes(document, error, root) if error else ())
-            if not within(mistake.place, unsure)
-        ]
+        if error:
+            found += _pydantic_mistakes(document, error, root, links.settled | document.refused)
     return sorted(dict.fromkeys(found), key=lambda mistake: mistake.line)
 
 
 def _pydantic_mistakes(
-    document: Document, error: ValidationError, root: type[BaseModel]
+    document: Document, error: ValidationError, root: type[BaseModel], unsure: set[Place]
 ) -> Iterator[Mistake]:
     at: dict[Place, list[ErrorDetails]] = {}
     for details in error.errors(include_url=False):
         place = _place(document, details)
+        if within(place, unsure):
+            continue
         if details["type"] in ("missing", "extra_forbidden"):
             text = _explain_name(document, place, details, root)
             yield Mistake(document.line(place), place, text)

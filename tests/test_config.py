@@ -247,7 +247,7 @@ def test_a_config_is_frozen_and_survives_a_pickle(tmp_path: Path) -> None:
         ),
         pytest.param(
             "- stage: florence2",
-            "- stage: florenc2",
+            "- stage: florenc2\n        modle: florence",
             "9: pipelines.first.propose[0]: unknown stage 'florenc2', did you mean 'florence2'?",
             id="a mistyped stage",
         ),

@@ -48,7 +48,10 @@ VERBS = {
         "Count what changed from version A to version B, by kind, source and category.",
     ),
     "labels": Verb("annotator.cli.labels", "Move labels from the tables to other programs."),
-    "train": Verb("annotator.cli.train", "Fine-tune Florence-2 on a version of the tables."),
+    "train": Verb(
+        "annotator.cli.train",
+        "Fine-tune a checkpoint on a version of the tables (the first training by default).",
+    ),
 }
 DONE, MENDABLE, BUG, INTERRUPTED = 0, 1, 3, 130
 READER_LEFT = 141
