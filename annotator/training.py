@@ -1,5 +1,7 @@
 """Teach a native Florence-2 checkpoint from images with questions and answers."""
 
+import itertools
+import math
 import random
 import shutil
 import time
@@ -14,7 +16,14 @@ from pydantic import BaseModel, ConfigDict, Field
 from torch import Tensor, nn
 from torch.nn.utils.rnn import pad_sequence
 from tqdm import tqdm
-from transformers import AutoProcessor, Florence2ForConditionalGeneration, GenerationConfig
+from transformers import (
+    AutoConfig,
+    AutoProcessor,
+    Florence2ForConditionalGeneration,
+    GenerationConfig,
+)
+
+from annotator.lessons import Room
 
 IGNORED = -100
 """The label of padding: it has no part in the loss."""
@@ -43,7 +52,8 @@ class TrainingSettings(BaseModel):
 
     model_config = ConfigDict(frozen=True, extra="forbid")
 
-    epochs: int = Field(1, ge=1, description="passes over the examples")
+    epochs: float = Field(1, gt=0, description="passes over the examples")
+    minutes: float | None = Field(None, gt=0, description="stop after so long, done or not")
     images_per_batch: int = Field(8, ge=1, description="images per step, each with its questions")
     learning_rate: float = Field(1e-6, gt=0, description="at the start; falls linearly to zero")
     warm_up: float = Field(0.0, ge=0, lt=1, description="share of the steps with a rising rate")
@@ -81,7 +91,9 @@ def fit(
     processor = AutoProcessor.from_pretrained(checkpoint)
     model: Any = Florence2ForConditionalGeneration.from_pretrained(checkpoint, dtype=torch.float32)
     model.to("cuda" if torch.cuda.is_available() else "cpu").train()
-    model.model.vision_tower.requires_grad_(not settings.freeze_vision)
+    if settings.freeze_vision:
+        # In evaluation mode as well: stochastic depth would blur what it sees for nothing.
+        model.model.vision_tower.requires_grad_(False).eval()
     log = _run(model, processor, examples, settings)
     save_checkpoint(model, processor, generation_settings(checkpoint), output)
     return log
@@ -90,37 +102,60 @@ def fit(
 def _run(
     model: Any, processor: Any, examples: Sequence[Example], settings: TrainingSettings
 ) -> TrainingLog:
-    started = time.monotonic()
-    batches_per_epoch = -(-len(examples) // settings.images_per_batch)
-    steps = batches_per_epoch * settings.epochs
+    clock = _Clock(examples, settings)
     weights = [weight for weight in model.parameters() if weight.requires_grad]
     optimizer = torch.optim.AdamW(
         weights, lr=settings.learning_rate, weight_decay=settings.weight_decay
     )
     schedule = torch.optim.lr_scheduler.LambdaLR(
-        optimizer, lambda step: rate_at(step / steps, settings.warm_up)
+        optimizer, lambda step: rate_at(clock.progress(step), settings.warm_up)
     )
-    losses, questions = [], 0
-    with tqdm(total=len(examples) * settings.epochs, unit="image", desc="train") as bar:
-        for chosen in _batches(examples, settings):
+    losses, images, questions = [], 0, 0
+    with tqdm(total=clock.images, unit="image", desc="train", dynamic_ncols=True) as bar:
+        for chosen in itertools.islice(_batches(examples, settings), clock.steps):
             batch = _moved(collate(chosen, processor, settings.max_target_tokens), model.device)
-            loss = token_loss(model, batch)
-            optimizer.zero_grad(set_to_none=True)
-            loss.backward()
-            nn.utils.clip_grad_norm_(weights, 1.0)
-            optimizer.step()
-            schedule.step()
-            losses.append(loss.item())
-            questions += len(batch.owners)
+            losses.append(_step(token_loss(model, batch), optimizer, schedule))
+            images, questions = images + len(chosen), questions + len(batch.owners)
             bar.set_postfix(loss=f"{losses[-1]:.3f}", refresh=False)
             bar.update(len(chosen))
-    images = len(examples) * settings.epochs
-    return TrainingLog(losses, images, questions, time.monotonic() - started)
+            if clock.progress(len(losses)) >= 1:
+                break
+    return TrainingLog(losses, images, questions, clock.seconds())
+
+
+def _step(loss: Tensor, optimizer: torch.optim.Optimizer, schedule: Any) -> float:
+    optimizer.zero_grad(set_to_none=True)
+    loss.backward()
+    nn.utils.clip_grad_norm_(optimizer.param_groups[0]["params"], 1.0)
+    optimizer.step()
+    schedule.step()
+    return loss.item()
+
+
+class _Clock:
+    """How far a training is: by its steps, or by its minutes where those end first."""
+
+    def __init__(self, examples: Sequence[Example], settings: TrainingSettings) -> None:
+        batches = math.ceil(len(examples) / settings.images_per_batch)
+        self.steps = math.ceil(batches * settings.epochs)
+        whole, part = divmod(self.steps, batches)
+        self.images = whole * len(examples) + part * settings.images_per_batch
+        self._minutes = settings.minutes
+        self._started = time.monotonic()
+
+    def seconds(self) -> float:
+        return time.monotonic() - self._started
+
+    def progress(self, step: int) -> float:
+        """0 at the start, 1 at the end."""
+        spent = self.seconds() / (60 * self._minutes) if self._minutes else 0.0
+        return min(1.0, max(step / self.steps, spent))
 
 
 def _batches(examples: Sequence[Example], settings: TrainingSettings) -> Iterator[list[Example]]:
+    """Pass after pass, each in its own order, without end."""
     rng = random.Random(settings.seed)
-    for _ in range(settings.epochs):
+    while True:
         order = rng.sample(range(len(examples)), len(examples))
         for start in range(0, len(order), settings.images_per_batch):
             yield [examples[i] for i in order[start : start + settings.images_per_batch]]
@@ -165,6 +200,18 @@ def batch_of(
         pad_sequence(
             [torch.tensor(answer) for answer in answers], batch_first=True, padding_value=IGNORED
         ),
+    )
+
+
+def room_in(checkpoint: Path, max_target_tokens: int) -> Room:
+    """What a prompt and a target of this checkpoint can hold."""
+    processor = AutoProcessor.from_pretrained(checkpoint)
+    positions = AutoConfig.from_pretrained(checkpoint).text_config.max_position_embeddings
+    ends = len(_ids(processor, ""))
+    return Room(
+        prompt=positions - processor.num_image_tokens - ends,
+        target=min(max_target_tokens, positions) - ends,
+        tokens_of=lambda text: len(_ids(processor, text)) - ends,
     )
 
 

@@ -79,9 +79,6 @@ def export_coco(
     return Exported(images, labels)
 
 
-FORMATS = {"jsonl": export_jsonl, "coco": export_coco}
-
-
 def _lines_sql(source: str | None) -> str:
     """Rows (image_id, kind, JSON): an image's own row first, then its labels."""
     image = _json_sql({name: name for name in IMAGE_KEYS})
