@@ -4,11 +4,8 @@
 wrote, `commit.lock` is held by the one committer. Version n is the n-th commit of data.
 """
 
-import json
 import os
-import sqlite3
 from collections.abc import Mapping, Sequence
-from contextlib import closing
 from dataclasses import dataclass
 from datetime import datetime
 from pathlib import Path
@@ -17,11 +14,11 @@ from typing import Any
 import duckdb
 
 from annotator.errors import StoreError
+from annotator.store import catalog, lake
 from annotator.store import diff as differ
-from annotator.store import lake
-from annotator.store.commit import LOCK, Message, commit, committing
 from annotator.store.diff import DiffRow
 from annotator.store.incoming import ShardCommit
+from annotator.store.transaction import LOCK, Message, commit, committing
 from schemas.tables import SCHEMA_VERSION
 
 __all__ = ["DiffRow", "ShardCommit", "Store", "Version"]
@@ -55,15 +52,13 @@ class Store:
             with committing(store.root):
                 if not is_store(store.root):
                     lake.create_lake(store.root)
-                if lake.recorded_data_path(store.root) != f"{store.root / lake.DATA}/":
-                    lake.record_data_path(store.root)
+                if not catalog.knows_its_place(store.root):
+                    catalog.record_place(store.root)
         except OSError as error:
             raise StoreError(
                 f"{root}: cannot write tables here ({error.strerror or error}): "
                 "name another folder as the store"
             ) from error
-        except sqlite3.Error as error:
-            raise StoreError(f"{root}: the catalogue cannot be read: {error}") from error
         return cls.open(root)
 
     @classmethod
@@ -72,11 +67,10 @@ class Store:
         store = cls(root)
         if not is_store(store.root):
             raise StoreError(f"{root}: no tables here: `annotator run` makes them")
-        with closing(store.connect_head()) as connection:
-            version = _schema_version(connection, root)
-        if version > SCHEMA_VERSION:
+        schema = catalog.schema_version(store.root)
+        if schema > SCHEMA_VERSION:
             raise StoreError(
-                f"{root}: these tables have schema {version}, this annotator knows "
+                f"{root}: these tables have schema {schema}, this annotator knows "
                 f"{SCHEMA_VERSION}: install a newer annotator"
             )
         return store
@@ -97,16 +91,17 @@ class Store:
 
     def versions(self) -> list[Version]:
         """From the first to the latest."""
-        with closing(self.connect_head()) as connection:
-            rows = connection.execute(
-                "SELECT snapshot_id, snapshot_time, commit_message, commit_extra_info "
-                f"FROM {lake.LAKE}.snapshots() WHERE commit_extra_info IS NOT NULL ORDER BY 1"
-            ).fetchall()
-        found = [(*row[:3], json.loads(row[3])) for row in rows]
         return [
-            Version(extra["version"], snapshot, when, message, extra.get("counts", {}), extra)
-            for snapshot, when, message, extra in found
-            if "version" in extra
+            Version(
+                found.extra["version"],
+                found.snapshot,
+                found.when,
+                found.message,
+                found.extra["counts"],
+                found.extra,
+            )
+            for found in catalog.snapshots(self.root)
+            if "version" in found.extra
         ]
 
     def snapshot_of(self, version: int | None) -> int | None:
@@ -128,21 +123,17 @@ class Store:
         """A read-only connection in which tables and views are as they were at that version."""
         return lake.open_lake(self.root, snapshot=self.snapshot_of(version))
 
-    def connect_head(self) -> duckdb.DuckDBPyConnection:
-        """A read-only connection to whatever is newest."""
-        return lake.open_lake(self.root)
-
     def data_folder(self) -> Path:
         """Where all files lie that a query reads."""
         return self.root / lake.DATA
 
     def plain_duckdb(self) -> str:
         """The shell command that opens the tables in DuckDB's own client."""
-        catalog = self.root / lake.CATALOG
-        if lake.recorded_data_path(self.root) == f"{self.data_folder()}/":
-            return f'duckdb "ducklake:sqlite:{catalog}"'
+        address = f"ducklake:sqlite:{self.root / lake.CATALOG}"
+        if catalog.knows_its_place(self.root):
+            return f'duckdb "{address}"'
         return (
-            f"duckdb -cmd \"ATTACH 'ducklake:sqlite:{catalog}' AS lake "
+            f"duckdb -cmd \"ATTACH '{address}' AS lake "
             f"(DATA_PATH '{self.data_folder()}/', OVERRIDE_DATA_PATH true); USE lake\""
         )
 
@@ -161,11 +152,3 @@ def _need_write_access(root: Path) -> None:
     for path in (root, root / lake.DATA, root / lake.CATALOG, root / LOCK):
         if path.exists() and not os.access(path, os.W_OK):
             raise PermissionError(13, "Permission denied")
-
-
-def _schema_version(connection: duckdb.DuckDBPyConnection, root: Path) -> int:
-    try:
-        [(version,)] = connection.execute("SELECT schema_version FROM store_state").fetchall()
-    except duckdb.Error as error:
-        raise StoreError(f"{root}: a DuckLake, but not one of ours") from error
-    return int(version)

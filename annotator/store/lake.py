@@ -5,13 +5,16 @@
 DuckDB client has them.
 """
 
+import json
 import os
 import sqlite3
 import tempfile
 import uuid
+from collections.abc import Mapping
 from contextlib import closing
 from importlib.util import find_spec
 from pathlib import Path
+from typing import Any
 
 import duckdb
 import pyarrow as pa
@@ -44,8 +47,8 @@ _BOOKKEEPING = (
     "CREATE TABLE ledger (shard VARCHAR, recipe VARCHAR, state VARCHAR, part VARCHAR, "
     "run VARCHAR, rows VARCHAR, committed_at TIMESTAMPTZ)",
     # One row. Each commit updates it, so that two of them can never both be version n.
-    "CREATE TABLE store_state (schema_version INTEGER, version INTEGER)",
-    f"INSERT INTO store_state VALUES ({SCHEMA_VERSION}, 0)",
+    "CREATE TABLE store_state (version INTEGER)",
+    "INSERT INTO store_state VALUES (0)",
 )
 
 
@@ -136,6 +139,17 @@ def open_lake(
     return connection
 
 
+def describe_commit(
+    connection: duckdb.DuckDBPyConnection, message: str, extra: Mapping[str, Any]
+) -> None:
+    """What the open transaction says of itself: a line to read, and JSON with the schema."""
+    info = json.dumps({**extra, "schema": SCHEMA_VERSION}, default=str)
+    connection.execute(
+        f"CALL ducklake_set_commit_message('{LAKE}', 'annotator', {quoted(message)}, "
+        f"extra_info => {quoted(info)})"
+    )
+
+
 def create_lake(root: Path) -> None:
     """Make the catalogue under another name, then rename: it is there whole or not at all."""
     temporary = root / f".{uuid.uuid4().hex}.sqlite"
@@ -163,6 +177,7 @@ def _create_catalog(connection: duckdb.DuckDBPyConnection, catalog: Path, data: 
     connection.execute("BEGIN")
     for statement in _definitions():
         connection.execute(statement)
+    describe_commit(connection, "tables made", {})
     connection.execute("COMMIT")
 
 
@@ -184,19 +199,3 @@ def _kept_view(kind: str, table: str) -> str:
         f"WHERE v.kind = '{kind}' AND v.verdict IN ({rejections}) "
         "AND v.image_id = l.image_id AND v.source = l.source AND v.label_no = l.label_no)"
     )
-
-
-def recorded_data_path(root: Path) -> str:
-    """Where the catalogue believes its files to be: what a plain DuckDB client goes by."""
-    with closing(sqlite3.connect(f"{(root / CATALOG).as_uri()}?mode=ro", uri=True)) as catalog:
-        query = "SELECT value FROM ducklake_metadata WHERE key = 'data_path' AND scope IS NULL"
-        return str(catalog.execute(query).fetchone()[0])
-
-
-def record_data_path(root: Path) -> None:
-    """After the folder was moved, so that a plain DuckDB client finds the files again."""
-    with closing(sqlite3.connect(root / CATALOG, timeout=10)) as catalog, catalog:
-        catalog.execute(
-            "UPDATE ducklake_metadata SET value = ? WHERE key = 'data_path' AND scope IS NULL",
-            (f"{root / DATA}/",),
-        )

@@ -22,7 +22,15 @@ import pyarrow as pa
 from annotator.errors import StoreError
 from annotator.parts import folder_name
 from annotator.store.incoming import ShardCommit, check_incoming, count_kept
-from annotator.store.lake import DATA, LAKE, STORED, first_line, open_lake, quoted
+from annotator.store.lake import (
+    DATA,
+    LAKE,
+    STORED,
+    describe_commit,
+    first_line,
+    open_lake,
+    quoted,
+)
 from schemas.ids import canonical_json
 from schemas.tables import LABEL_TABLES
 
@@ -183,10 +191,7 @@ def _replace(
         )
     _keep_recipes(lake, recipes)
     extra = {**message.extra, "version": version, "counts": _counts(lake)}
-    lake.execute(
-        f"CALL ducklake_set_commit_message('{LAKE}', 'annotator', {quoted(message.text)}, "
-        f"extra_info => {quoted(json.dumps(extra, default=str))})"
-    )
+    describe_commit(lake, message.text, extra)
     return version
 
 

@@ -1,0 +1,70 @@
+"""What the SQLite catalogue says of itself, read without DuckDB: loading it takes far longer."""
+
+import json
+import sqlite3
+from contextlib import closing
+from dataclasses import dataclass
+from datetime import datetime
+from pathlib import Path
+from typing import Any
+
+from annotator.errors import StoreError
+from annotator.store.lake import CATALOG, DATA
+
+Rows = list[tuple[Any, ...]]
+
+
+@dataclass(frozen=True)
+class Snapshot:
+    """A commit of ours: `extra` has `schema`, and `version` where it put data in."""
+
+    snapshot: int
+    when: datetime
+    message: str
+    extra: dict[str, Any]
+
+
+def snapshots(root: Path) -> list[Snapshot]:
+    """All commits that say something of themselves, oldest first."""
+    rows = _ask(
+        root,
+        "SELECT snapshot_id, snapshot_time, commit_message, commit_extra_info "
+        "FROM ducklake_snapshot JOIN ducklake_snapshot_changes USING (snapshot_id) "
+        "WHERE commit_extra_info IS NOT NULL ORDER BY snapshot_id",
+    )
+    return [
+        Snapshot(number, datetime.fromisoformat(when), message, json.loads(extra))
+        for number, when, message, extra in rows
+    ]
+
+
+def schema_version(root: Path) -> int:
+    """Of our tables; StoreError where they are none of ours."""
+    known = [found.extra["schema"] for found in snapshots(root) if "schema" in found.extra]
+    if not known:
+        raise StoreError(f"{root}: a DuckLake, but not one that annotator made")
+    return int(known[-1])
+
+
+def knows_its_place(root: Path) -> bool:
+    """Whether the catalogue's own path of the files is right: a plain DuckDB client goes by it."""
+    query = "SELECT value FROM ducklake_metadata WHERE key = 'data_path' AND scope IS NULL"
+    return _ask(root, query) == [(f"{root / DATA}/",)]
+
+
+def record_place(root: Path) -> None:
+    """After the folder was moved, so that a plain DuckDB client finds the files again."""
+    with closing(sqlite3.connect(root / CATALOG, timeout=10)) as catalog, catalog:
+        catalog.execute(
+            "UPDATE ducklake_metadata SET value = ? WHERE key = 'data_path' AND scope IS NULL",
+            (f"{root / DATA}/",),
+        )
+
+
+def _ask(root: Path, query: str) -> Rows:
+    try:
+        address = f"{(root / CATALOG).as_uri()}?mode=ro"
+        with closing(sqlite3.connect(address, uri=True, timeout=10)) as catalog:
+            return catalog.execute(query).fetchall()
+    except sqlite3.Error as error:
+        raise StoreError(f"{root}: the catalogue cannot be read: {error}") from error

@@ -1,0 +1,430 @@
+import os
+import shutil
+import signal
+import sqlite3
+import subprocess
+import sys
+import time
+from concurrent.futures import ThreadPoolExecutor
+from contextlib import closing, nullcontext
+from dataclasses import replace
+from pathlib import Path
+
+import duckdb
+import pytest
+from small_tables import commit, entry_of, shard_tables, small_entry
+
+import annotator.store.transaction as transaction
+from annotator.errors import MissingDependency, StoreError
+from annotator.store import DiffRow, Store, lake
+from schemas.annotations import Annotations, kept, table_of
+
+
+@pytest.fixture(scope="module")
+def empty_tables(tmp_path_factory):
+    return Store.create_or_open(tmp_path_factory.mktemp("made_once") / "cells").root
+
+
+@pytest.fixture
+def store(tmp_path, empty_tables):
+    shutil.copytree(empty_tables, tmp_path / "cells")
+    return Store.create_or_open(tmp_path / "cells")
+
+
+def ask(store, sql, version=None):
+    with closing(store.connect(version)) as connection:
+        return connection.execute(sql).fetchall()
+
+
+def rows_of(store, version=None):
+    """shard, recipe, texts, regions as the candidates tables have them."""
+    return ask(
+        store,
+        "SELECT shard, t.recipe, t.n, r.n "
+        "FROM (SELECT shard, recipe, count(*) AS n FROM all_texts GROUP BY ALL) t "
+        "FULL JOIN (SELECT shard, recipe, count(*) AS n FROM all_regions GROUP BY ALL) r "
+        "USING (shard, recipe) ORDER BY ALL",
+        version,
+    )
+
+
+def ledger_of(store):
+    return ask(store, "SELECT shard, recipe, state FROM ledger ORDER BY ALL")
+
+
+def test_a_new_store_is_empty_and_has_no_version(store):
+    assert store.versions() == []
+    assert ask(store, "SELECT count(*) FROM regions") == [(0,)]
+
+
+def test_a_commit_puts_all_tables_in_at_once(store):
+    assert commit(store, small_entry(store.root, "s0"), small_entry(store.root, "s1")) == 1
+    assert rows_of(store) == [("s0", "first", 2, 6), ("s1", "first", 2, 6)]
+    assert ledger_of(store) == [("s0", "first", "current"), ("s1", "first", "current")]
+
+
+def test_committing_the_same_again_changes_nothing(store):
+    commit(store, small_entry(store.root, "s0"))
+    assert commit(store, small_entry(store.root, "s0")) is None
+    assert rows_of(store) == [("s0", "first", 2, 6)]
+    assert [version.number for version in store.versions()] == [1]
+
+
+def test_only_new_shards_are_put_in(store):
+    commit(store, small_entry(store.root, "s0"))
+    assert commit(store, small_entry(store.root, "s0"), small_entry(store.root, "s1")) == 2
+    assert rows_of(store) == [("s0", "first", 2, 6), ("s1", "first", 2, 6)]
+
+
+def test_another_recipe_replaces_the_rows_of_its_shards_only(store):
+    commit(store, small_entry(store.root, "s0"), small_entry(store.root, "s1"))
+    assert commit(store, small_entry(store.root, "s0", "second", boxes=[7])) == 2
+    assert rows_of(store) == [("s0", "second", 2, 2), ("s1", "first", 2, 6)]
+    assert ledger_of(store) == [
+        ("s0", "first", "replaced"),
+        ("s0", "second", "current"),
+        ("s1", "first", "current"),
+    ]
+
+
+def test_a_recipe_can_come_back_from_the_same_part(store):
+    first = small_entry(store.root, "s0")
+    commit(store, first)
+    commit(store, small_entry(store.root, "s0", "second", boxes=[7]))
+    assert commit(store, first) == 3
+    assert rows_of(store) == [("s0", "first", 2, 6)]
+    assert ledger_of(store) == [("s0", "first", "current"), ("s0", "second", "replaced")]
+
+
+def test_the_lake_never_owns_the_files_of_a_part(store):
+    entry = small_entry(store.root, "s0")
+    commit(store, entry)
+    paths = ask(store, "SELECT data_file FROM ducklake_list_files('lake', 'all_texts')")
+    assert len(paths) == 1
+    taken = Path(paths[0][0])
+    assert taken != entry.files["texts"]
+    assert taken.parent == store.root / "data" / "main" / "all_texts"
+    taken.unlink()
+    assert entry.files["texts"].is_file()
+
+
+def test_time_travel_shows_labels_as_they_were(store):
+    commit(store, small_entry(store.root, "s0", texts=["a dog"]))
+    commit(store, small_entry(store.root, "s0", "second", texts=["a red dog"]))
+    assert ask(store, "SELECT text FROM texts", 1) == [("a dog",)]
+    assert ask(store, "SELECT text FROM texts", 2) == [("a red dog",)]
+    assert ask(store, "SELECT text FROM texts") == [("a red dog",)]
+
+
+def test_views_hold_what_no_verdict_rejects(store):
+    commit(store, small_entry(store.root, "s0", texts=["a dog"], dropped=[1]))
+    assert ask(store, "SELECT label_id FROM regions ORDER BY 1") == [
+        ("s0/000/model/region/0",),
+        ("s0/000/model/region/2",),
+    ]
+    assert ask(store, "SELECT count(*) FROM all_regions") == [(3,)]
+
+
+def test_views_agree_with_the_rule_in_memory(store):
+    tables = shard_tables("s0", "first", dropped=[0, 2])
+    commit(store, entry_of(store.root, "s0", "first", tables))
+    in_memory = kept(Annotations(**tables), "region")
+    expected = list(
+        zip(in_memory["image_id"].to_pylist(), in_memory["label_no"].to_pylist(), strict=True)
+    )
+    assert ask(store, "SELECT image_id, label_no FROM regions ORDER BY ALL") == expected
+    assert expected == [("s0/000", 1), ("s0/001", 1)]
+
+
+def test_a_version_says_what_it_holds_and_where_it_is_from(store):
+    commit(store, small_entry(store.root, "s0", dropped=[0]))
+    commit(store, small_entry(store.root, "s1"))
+    first, second = store.versions()
+    assert (first.number, first.message, first.extra["run"]) == (1, "a run", "r1")
+    assert first.counts == {"images": 2, "texts": 2, "regions": 4, "phrases": 0}
+    assert second.counts == {"images": 4, "texts": 4, "regions": 10, "phrases": 0}
+    assert first.when < second.when
+    assert ask(store, "SELECT recipe, stages FROM recipes ORDER BY 1") == [
+        ("first", '{"stage":"one"}'),
+        ("second", '{"stage":"two"}'),
+    ]
+
+
+def test_an_unknown_version_is_named_with_those_there_are(store):
+    with pytest.raises(StoreError, match="no version 1: it has none yet"):
+        store.snapshot_of(1)
+    commit(store, small_entry(store.root, "s0"))
+    with pytest.raises(StoreError, match="no version 7: it has 1 to 1"):
+        store.connect(7)
+
+
+def test_diff_counts_labels_by_what_they_say(store):
+    commit(
+        store,
+        small_entry(store.root, "s0", texts=["a dog", "a cat"], boxes=[0, 1, 1], dropped=[0]),
+    )
+    commit(
+        store,
+        small_entry(store.root, "s0", "second", texts=["a dog", "a fox"], boxes=[1, 5, 6]),
+    )
+    # Each of the two images keeps x0 = 1, 1 before and 1, 5, 6 after: one box is the same.
+    assert store.diff(1, 2) == [
+        DiffRow("text", "model", "brief", before=2, after=2, same=1),
+        DiffRow("region", "model", "dog", before=4, after=6, same=2),
+    ]
+    [text, region] = store.diff(1, 2)
+    assert (text.added, text.removed) == (1, 1)
+    assert (region.added, region.removed) == (4, 2)
+    assert [row.same == row.after for row in store.diff(2, 2)] == [True, True]
+
+
+def test_diff_matches_phrases_by_their_words_and_their_region(store):
+    def phrases(recipe, region_no):
+        row = {"image_id": "s0/000", "source": "model", "label_no": 0, "shard": "s0"}
+        row |= {"phrase": "a dog", "char_start": 0, "char_end": 5, "recipe": recipe}
+        row |= {"region_source": "model", "region_no": region_no}
+        return table_of("phrases", [row])
+
+    for recipe, region_no, boxes in (
+        ("first", 0, [1, 2]),
+        ("second", 1, [2, 1]),
+        ("third", 0, [9]),
+    ):
+        tables = shard_tables("s0", recipe, texts=["a dog"], boxes=boxes)
+        tables["phrases"] = phrases(recipe, region_no)
+        commit(store, entry_of(store.root, "s0", recipe, tables))
+    assert [row for row in store.diff(1, 2) if row.kind == "phrase"] == [
+        DiffRow("phrase", "model", None, before=1, after=1, same=1)
+    ]
+    assert [row for row in store.diff(2, 3) if row.kind == "phrase"] == [
+        DiffRow("phrase", "model", None, before=1, after=1, same=0)
+    ]
+
+
+def twice_the_same_label(root):
+    tables = shard_tables("s0", "first", texts=["a dog"])
+    doubled = table_of("texts", tables["texts"].to_pylist() * 2)
+    return entry_of(root, "s0", "first", {**tables, "texts": doubled})
+
+
+def a_label_of_another_shard(root):
+    return entry_of(root, "s0", "first", shard_tables("s1", "first"))
+
+
+def other_rows_than_promised(root):
+    entry = small_entry(root, "s0")
+    return replace(entry, rows={**entry.rows, "texts": 9})
+
+
+@pytest.mark.parametrize(
+    ("broken", "reason"),
+    [
+        pytest.param(twice_the_same_label, "s0/000/model/0 is in .* 2 times", id="a key twice"),
+        pytest.param(a_label_of_another_shard, "holds rows of shard s1", id="another shard"),
+        pytest.param(other_rows_than_promised, "has 2 rows, not 9", id="other rows"),
+    ],
+)
+def test_a_part_that_is_not_what_it_says_is_refused_whole(store, broken, reason):
+    with pytest.raises(StoreError, match=reason):
+        commit(store, small_entry(store.root, "fine"), broken(store.root))
+    assert store.versions() == []
+    assert rows_of(store) == []
+
+
+def test_two_shards_of_one_name_are_refused(store):
+    with pytest.raises(StoreError, match="two shards of the run are called s0"):
+        commit(store, small_entry(store.root, "s0"), small_entry(store.root, "s0", "second"))
+
+
+def test_a_commit_that_fails_half_way_leaves_the_version_before(store, monkeypatch):
+    commit(store, small_entry(store.root, "s0"))
+    monkeypatch.setattr(transaction, "_counts", lambda lake: lake.execute("SELECT nonsense"))
+    with pytest.raises(StoreError, match="not committed: Binder Error"):
+        commit(store, small_entry(store.root, "s0", "second"), small_entry(store.root, "s1"))
+    monkeypatch.undo()
+    assert rows_of(store) == [("s0", "first", 2, 6)]
+    assert commit(store, small_entry(store.root, "s0", "second")) == 2
+    assert rows_of(store) == [("s0", "second", 2, 6)]
+
+
+def test_two_commits_at_once_both_land(store):
+    entries = [small_entry(store.root, f"s{i}") for i in range(4)]
+    with ThreadPoolExecutor(2) as pool:
+        numbers = list(pool.map(lambda pair: commit(store, *pair), (entries[:2], entries[2:])))
+    assert sorted(numbers) == [1, 2]
+    assert [row[:2] for row in rows_of(store)] == [(f"s{i}", "first") for i in range(4)]
+
+
+@pytest.mark.parametrize("shards", [("s0", "s0"), ("s0", "s1")], ids=["same", "different"])
+def test_even_without_the_lock_no_two_commits_mix(store, monkeypatch, shards):
+    """The lock is one defence, the claim in the ledger the other: here it stands alone."""
+    monkeypatch.setattr(transaction, "committing", lambda root: nullcontext())
+    for turn in range(4):
+        entries = [small_entry(store.root, f"{shard}-{turn}") for shard in shards]
+        with ThreadPoolExecutor(2) as pool:
+            list(pool.map(lambda entry: commit(store, entry), entries))
+    expected = [f"{shard}-{turn}" for shard in sorted(set(shards)) for turn in range(4)]
+    assert rows_of(store) == [(shard, "first", 2, 6) for shard in expected]
+    assert [row[2] for row in ledger_of(store) if row[2] == "current"] == ["current"] * len(
+        expected
+    )
+    numbers = [version.number for version in store.versions()]
+    assert numbers == list(range(1, len(expected) + 1))
+
+
+COMMIT_UNTIL_KILLED = """
+import sys
+from pathlib import Path
+from small_tables import commit, small_entry
+from annotator.store import Store
+store = Store.open(Path(sys.argv[1]))
+entries = [small_entry(store.root, f"s{i}", sys.argv[2]) for i in range(6)]
+print("go", flush=True)
+commit(store, *entries)
+print("done", flush=True)
+"""
+
+
+def start_commit(store, recipe):
+    tests = Path(__file__).parent
+    child = subprocess.Popen(
+        [sys.executable, "-c", COMMIT_UNTIL_KILLED, str(store.root), recipe],
+        stdout=subprocess.PIPE,
+        text=True,
+        env={**os.environ, "PYTHONPATH": f"{tests}{os.pathsep}{tests.parent}"},
+    )
+    assert child.stdout.readline() == "go\n"
+    return child
+
+
+@pytest.mark.slow
+def test_a_killed_commit_leaves_all_of_it_or_nothing(store):
+    commit(store, *(small_entry(store.root, f"s{i}", "r0") for i in range(6)))
+    with start_commit(store, "r1") as child:
+        started = time.perf_counter()
+        child.communicate()
+        whole = time.perf_counter() - started
+    landed = 1
+    for kill in range(2, 10):
+        with start_commit(store, f"r{kill}") as child:
+            time.sleep(whole * (kill - 1) / 9)
+            child.send_signal(signal.SIGKILL)
+            child.communicate()
+        [(recipe,)] = ask(store, "SELECT DISTINCT recipe FROM images")
+        assert recipe in (f"r{landed}", f"r{kill}")
+        landed = int(recipe[1:])
+        assert rows_of(store) == [(f"s{i}", recipe, 2, 6) for i in range(6)]
+        current = [row[:2] for row in ledger_of(store) if row[2] == "current"]
+        assert current == [(f"s{i}", recipe) for i in range(6)]
+    number = store.versions()[-1].number
+    assert (
+        commit(store, *(small_entry(store.root, f"s{i}", "last") for i in range(6))) == number + 1
+    )
+    assert rows_of(store) == [(f"s{i}", "last", 2, 6) for i in range(6)]
+
+
+@pytest.fixture
+def plain():
+    """DuckDB's own client as far as it can be had offline: its extensions, and nothing of ours."""
+    with closing(duckdb.connect()) as connection:
+        for name in lake.EXTENSIONS:
+            connection.execute(f"LOAD {lake.quoted(lake._packaged(name))}")
+        yield connection
+
+
+def test_a_plain_duckdb_reads_the_views_at_any_version(store, plain):
+    commit(store, small_entry(store.root, "s0", dropped=[0]))
+    commit(store, small_entry(store.root, "s1"))
+    address = f"ducklake:sqlite:{store.root}/catalog.sqlite"
+    assert store.plain_duckdb() == f'duckdb "{address}"'
+    plain.execute(f"ATTACH '{address}' AS now")
+    assert plain.execute("SELECT count(*) FROM now.regions").fetchall() == [(10,)]
+    snapshot = store.snapshot_of(1)
+    plain.execute(f"ATTACH '{address}' AS old (SNAPSHOT_VERSION {snapshot})")
+    plain.execute("USE old")
+    assert plain.execute("SELECT count(*) FROM regions").fetchall() == [(4,)]
+    assert plain.execute("SELECT min(label_id) FROM regions").fetchall() == [
+        ("s0/000/model/region/1",)
+    ]
+
+
+def test_a_moved_folder_still_opens_and_is_mended_for_plain_duckdb(store, tmp_path, plain):
+    commit(store, small_entry(store.root, "s0"))
+    moved = Path(shutil.move(store.root, tmp_path / "moved"))
+    assert rows_of(Store.open(moved)) == [("s0", "first", 2, 6)]
+    assert "OVERRIDE_DATA_PATH true" in Store.open(moved).plain_duckdb()
+    mended = Store.create_or_open(moved)
+    assert mended.plain_duckdb() == f'duckdb "ducklake:sqlite:{moved}/catalog.sqlite"'
+    plain.execute(f"ATTACH 'ducklake:sqlite:{moved}/catalog.sqlite' AS now")
+    assert plain.execute("SELECT count(*) FROM now.regions").fetchall() == [(6,)]
+    assert commit(mended, small_entry(moved, "s1")) == 2
+
+
+def test_any_folder_name_will_do(tmp_path):
+    store = Store.create_or_open(tmp_path / "it's a=b [x] *é")
+    commit(store, small_entry(store.root, "it's shard=0 [*]"))
+    commit(store, small_entry(store.root, "it's shard=0 [*]", "second", boxes=[3]))
+    assert rows_of(store) == [("it's shard=0 [*]", "second", 2, 2)]
+
+
+def test_rows_are_never_inlined_in_the_catalogue(store):
+    commit(store, small_entry(store.root, "s0"))
+    with closing(sqlite3.connect(store.root / "catalog.sqlite")) as catalog:
+        query = "SELECT value FROM ducklake_metadata WHERE key = 'data_inlining_row_limit'"
+        assert catalog.execute(query).fetchall() == [("0",)]
+        assert catalog.execute("PRAGMA journal_mode").fetchall() == [("wal",)]
+
+
+def test_a_folder_without_tables_is_named(tmp_path):
+    with pytest.raises(StoreError, match="no tables here: `annotator run` makes them"):
+        Store.open(tmp_path / "none")
+
+
+def test_a_place_where_no_folder_can_be_made_gets_one_sentence(tmp_path):
+    (tmp_path / "file").write_text("in the way")
+    with pytest.raises(StoreError, match="cannot write tables here"):
+        Store.create_or_open(tmp_path / "file" / "cells")
+    assert [path.name for path in tmp_path.iterdir()] == ["file"]
+
+
+@pytest.mark.parametrize("denied", ["", "data", "catalog.sqlite"])
+def test_a_place_without_write_permission_gets_one_sentence(store, monkeypatch, denied):
+    real = os.access
+    place = store.root / denied
+    monkeypatch.setattr(os, "access", lambda path, mode: Path(path) != place and real(path, mode))
+    with pytest.raises(StoreError, match=r"cannot write tables here \(Permission denied\)"):
+        Store.create_or_open(store.root)
+
+
+def test_a_catalogue_that_cannot_be_made_leaves_none(tmp_path, monkeypatch):
+    monkeypatch.setattr(lake, "_definitions", lambda: ["CREATE TABLE a (i INTEGER)", "nonsense"])
+    with pytest.raises(StoreError, match="cannot make the tables"):
+        Store.create_or_open(tmp_path / "cells")
+    assert sorted(path.name for path in (tmp_path / "cells").iterdir()) == ["commit.lock", "data"]
+    monkeypatch.undo()
+    assert Store.create_or_open(tmp_path / "cells").versions() == []
+
+
+def test_newer_tables_are_refused(store, monkeypatch):
+    monkeypatch.setattr(lake, "SCHEMA_VERSION", 99)
+    with closing(lake.open_lake(store.root, writable=True)) as connection:
+        connection.execute("BEGIN")
+        connection.execute("UPDATE store_state SET version = 0")
+        lake.describe_commit(connection, "from the future", {})
+        connection.execute("COMMIT")
+    with pytest.raises(StoreError, match="these tables have schema 99, this annotator knows 1"):
+        Store.open(store.root)
+
+
+def test_a_catalogue_that_is_none_gets_one_sentence(store):
+    (store.root / "catalog.sqlite").write_bytes(b"not a database at all" * 100)
+    with pytest.raises(StoreError, match="cannot be"):
+        Store.open(store.root)
+    with pytest.raises(StoreError, match="cannot be"):
+        Store.create_or_open(store.root)
+
+
+def test_a_missing_extension_is_named_with_its_package(monkeypatch, tmp_path):
+    monkeypatch.setattr(lake, "_packaged", lambda name: tmp_path / f"{name}.duckdb_extension")
+    with pytest.raises(MissingDependency, match="pip install duckdb-extension-ducklake=="):
+        lake.connect()
