@@ -16,6 +16,9 @@ from stages.florence2.spans import phrase_spans
 from stages.florence2.vocabulary import Vocabulary
 
 Row = dict[str, Any]
+MOST_REMARKS = 8
+LONGEST_DETAIL = 80
+"""The payload holds the whole answer; the detail names the first things that were cut."""
 
 
 def answers_to_rows(
@@ -122,10 +125,7 @@ class _Rows:
         }
 
     def add_problem(self, result: Result, vocabulary: Vocabulary) -> None:
-        remarks = [f"{f.kind} at token {f.position}: {f.detail}" for f in result.answer.flags]
-        if result.prompt.cut:
-            remarks.insert(0, "prompt_cut: the words asked about were too long for the encoder")
-        if remarks:
+        if remarks := _remarks(result):
             self.problems.append(
                 {
                     **self.image,
@@ -143,6 +143,23 @@ class _Rows:
         sides = [self.size[i % 2] for i in range(len(bins))]
         pixels: list[float] = bins_to_pixels(bins, sides).tolist()
         return pixels
+
+
+def _remarks(result: Result) -> list[str]:
+    flags = result.answer.flags
+    remarks = [
+        f"{flag.kind} at token {flag.position}: {_shorten(flag.detail)}"
+        for flag in flags[:MOST_REMARKS]
+    ]
+    if result.prompt.cut:
+        remarks.insert(0, "prompt_cut: the words asked about were too long for the encoder")
+    if len(flags) > MOST_REMARKS:
+        remarks.append(f"and {len(flags) - MOST_REMARKS} more")
+    return remarks
+
+
+def _shorten(detail: str) -> str:
+    return detail if len(detail) <= LONGEST_DETAIL else f"{detail[:LONGEST_DETAIL]}…"
 
 
 def _bounds(parts: Sequence[Sequence[float]]) -> Row:

@@ -1,0 +1,146 @@
+import numpy as np
+import pytest
+import torch
+from transformers import AutoProcessor, GenerationConfig
+
+from stages.base import Model
+from stages.florence2.checkpoint import load_checkpoint
+from stages.florence2.engine import Decoding, Engine, Request
+from stages.florence2.prompts import TASKS
+
+LIMITS = dict.fromkeys(TASKS, 24)
+GROUNDING = "caption_to_phrase_grounding"
+ROOTS = ["caption", "od", "region_proposal", "ocr_with_region"]
+
+
+@pytest.fixture
+def encoded(lively):
+    """Shapes of what the vision tower was given, in order."""
+    shapes = []
+    tower = lively.model.model.vision_tower
+    hook = tower.register_forward_hook(lambda module, given, made: shapes.append(given[0].shape))
+    yield shapes
+    hook.remove()
+
+
+@pytest.fixture(scope="module")
+def exact(lively_checkpoint):
+    """In float64, where rounding decides between no two tokens."""
+    loaded = load_checkpoint(Model(checkpoint=str(lively_checkpoint), device="cpu"))
+    loaded.model.double()
+    return loaded
+
+
+def plain_generate(checkpoint, folder, image, text, **settings):
+    inputs = AutoProcessor.from_pretrained(folder)(images=image, text=text, return_tensors="pt")
+    settings = {"num_beams": 1, "no_repeat_ngram_size": 0, "early_stopping": False, **settings}
+    config = GenerationConfig(
+        max_new_tokens=24, bos_token_id=0, pad_token_id=1, eos_token_id=2,
+        decoder_start_token_id=2, forced_bos_token_id=0, forced_eos_token_id=2, **settings,
+    )  # fmt: skip
+    with torch.inference_mode():
+        inputs["pixel_values"] = inputs["pixel_values"].to(checkpoint.model.dtype)
+        tokens = checkpoint.model.generate(**inputs, generation_config=config)[0].tolist()[1:]
+    return tuple(tokens[: tokens.index(2) + 1])
+
+
+@pytest.mark.parametrize(
+    "settings",
+    [
+        pytest.param({}, id="greedy"),
+        pytest.param({"no_repeat_ngram_size": 3}, id="no repeats"),
+        pytest.param({"num_beams": 3, "early_stopping": True}, id="beams"),
+        pytest.param(
+            {"num_beams": 3, "early_stopping": True, "no_repeat_ngram_size": 3},
+            id="beams, no repeats",
+        ),
+    ],
+)
+def test_tokens_are_those_of_plain_generate_per_prompt(
+    settings, exact, lively_checkpoint, pictures
+):
+    ours = {name: value for name, value in settings.items() if name != "early_stopping"}
+    engine = Engine(exact, Decoding(LIMITS, **ours))
+    caption = "A red circle is left of a star."
+    requests = [Request(i, task) for i in range(2) for task in ROOTS]
+    requests.append(Request(0, GROUNDING, about=caption))
+    results = engine.run(pictures, requests)
+    assert len({result.tokens for result in results}) > 6
+    for result in results:
+        request = result.request
+        text = f"<{request.task.upper()}>{request.about or ''}"
+        image = pictures[request.image]
+        assert result.tokens == plain_generate(exact, lively_checkpoint, image, text, **settings), (
+            request
+        )
+
+
+def test_every_image_is_encoded_once_cascades_included(lively, pictures, encoded):
+    def ground(result):
+        if result.request.task == "caption":
+            about = f"a circle {result.request.image}"
+            yield Request(result.request.image, GROUNDING, about, "caption")
+
+    requests = [Request(i, task) for i in range(3) for task in ROOTS]
+    results = Engine(lively, Decoding(LIMITS), batch_size=2).run(pictures, requests, ground)
+    assert len(results) == 15
+    assert encoded == [(1, 3, 160, 160)] * 3
+
+
+@pytest.mark.parametrize("precision", ["exact", "lively"])
+def test_answers_do_not_depend_on_the_batch(precision, pictures, request):
+    checkpoint = request.getfixturevalue(precision)
+    captions = ["a star", "A large red circle is at the left of a small blue star."]
+    requests = [Request(i, task) for i in range(3) for task in ROOTS]
+    requests += [Request(i, GROUNDING, caption) for i in range(3) for caption in captions]
+    alone, together = (
+        {
+            result.request: result
+            for result in Engine(checkpoint, Decoding(LIMITS), size).run(pictures, requests)
+        }
+        for size in (1, 8)
+    )
+    assert alone.keys() == together.keys() == set(requests)
+    for asked, ours in alone.items():
+        theirs = together[asked]
+        if ours.tokens != theirs.tokens:
+            assert precision == "lively"
+            assert_parted_at_a_tie(ours, theirs)
+            continue
+        assert theirs.answer == ours.answer
+        for name in ("chosen", "end", "locations"):
+            np.testing.assert_allclose(
+                getattr(theirs.scores, name), getattr(ours.scores, name), atol=1e-3
+            )
+
+
+def assert_parted_at_a_tie(ours, theirs):
+    """In float32 two tokens can be so close that the order of a sum decides between them."""
+    pairs = zip(ours.tokens, theirs.tokens, strict=False)
+    parted = next(i for i, (a, b) in enumerate(pairs) if a != b)
+    assert abs(ours.scores.chosen[parted] - theirs.scores.chosen[parted]) < 1e-3
+
+
+def test_a_caption_that_is_too_long_to_ask_about_is_cut_and_said(lively, pictures):
+    about = "a red circle and a blue star " * 200
+    engine = Engine(lively, Decoding(LIMITS))
+    [result] = engine.run(pictures, [Request(0, GROUNDING, about)])
+    assert result.prompt.cut
+    assert 101 + len(result.prompt.ids) <= 1024
+
+
+def test_a_limit_beyond_the_decoder_s_positions_is_lowered_to_them(lively, pictures):
+    engine = Engine(lively, Decoding(dict.fromkeys(TASKS, 5000)))
+    [result] = engine.run(pictures, [Request(1, "more_detailed_caption")])
+    assert len(result.tokens) <= 1023
+
+
+def test_nothing_asked_is_nothing_answered(lively, encoded):
+    assert Engine(lively, Decoding(LIMITS)).run([], []) == []
+    assert encoded == []
+
+
+def test_a_shorter_limit_for_one_task_holds_for_it_alone(lively, pictures):
+    engine = Engine(lively, Decoding({"caption": 6, "od": 24}))
+    results = engine.run(pictures[:1], [Request(0, "caption"), Request(0, "od")])
+    assert {r.request.task: len(r.tokens) for r in results} == {"caption": 6, "od": 24}
