@@ -39,8 +39,8 @@ def pixels_to_fractional_bins(bbox_xyxy: Floats, sizes: Floats) -> NDArray[np.fl
 
 def area(bbox_xyxy: Floats) -> Floats:
     """Shape (n,): width times height, 0 for an inverted box."""
-    width = np.clip(bbox_xyxy[:, 2] - bbox_xyxy[:, 0], 0, None)
-    height = np.clip(bbox_xyxy[:, 3] - bbox_xyxy[:, 1], 0, None)
+    width = np.maximum(bbox_xyxy[:, 2] - bbox_xyxy[:, 0], 0)
+    height = np.maximum(bbox_xyxy[:, 3] - bbox_xyxy[:, 1], 0)
     return np.asarray(width * height)
 
 
@@ -48,7 +48,7 @@ def intersection(a: Floats, b: Floats) -> Floats:
     """Shape (n, m): area shared by each box of `a` (n, 4) with each of `b` (m, 4)."""
     low = np.maximum(a[:, None, :2], b[None, :, :2])
     high = np.minimum(a[:, None, 2:], b[None, :, 2:])
-    sides = np.clip(high - low, 0, None)
+    sides = np.maximum(high - low, 0)
     return np.asarray(sides[..., 0] * sides[..., 1])
 
 
@@ -61,7 +61,7 @@ def iou(a: Floats, b: Floats) -> Floats:
 
 def aligned_iou(a: Floats, b: Floats) -> Floats:
     """Shape (n,): intersection over union of each box of `a` with the same row of `b`."""
-    sides = np.clip(np.minimum(a[:, 2:], b[:, 2:]) - np.maximum(a[:, :2], b[:, :2]), 0, None)
+    sides = np.maximum(np.minimum(a[:, 2:], b[:, 2:]) - np.maximum(a[:, :2], b[:, :2]), 0)
     shared = sides[:, 0] * sides[:, 1]
     union = area(a) + area(b) - shared
     return np.asarray(np.divide(shared, union, out=np.zeros_like(shared), where=union > 0))

@@ -21,6 +21,7 @@ MARKUP = (
     r"|<[A-Z]+(?:_[A-Z]+)*>"
 )
 """Tokens of Florence-2 that are no words: places, tasks, padding."""
+SENTENCE_END = r"[.!?]+(?:\s+|$)|\n+"
 LEAST_REPEATS = 3
 """Three words said twice are style; from the third time on they count as a loop."""
 
@@ -112,7 +113,7 @@ def _integrity(texts: pa.Table) -> Iterator[Finding]:
 
 def _repeated_sentences(texts: pa.Array) -> Numbers:
     """Share of the sentences of each text that an earlier one of it says too."""
-    rows, sentences = _split(texts, r"[.!?]+(?:\s+|$)|\n+")
+    rows, sentences = _pieces(pc.split_pattern_regex(texts, SENTENCE_END), trim=" ")
     said = np.bincount(rows, minlength=len(texts))
     _, first = np.unique(_paired(rows, group_codes([sentences])), return_index=True)
     distinct = np.bincount(rows[first], minlength=len(texts))
@@ -122,7 +123,7 @@ def _repeated_sentences(texts: pa.Array) -> Numbers:
 def _commonest_three_words(texts: pa.Array) -> Numbers:
     """Share of the letters of each text that lie in the three consecutive words it says most, of
     those that it says at least `LEAST_REPEATS` times."""
-    rows, words = _split(texts, r"[^\p{L}\p{M}\p{N}]+")
+    rows, words = _pieces(pc.utf8_split_whitespace(texts), trim=".,;:!?()\"'")
     letters, codes = numbers(pc.utf8_length(words)), group_codes([words])
     starts = np.flatnonzero(rows[2:] == rows[:-2])
     threes = _paired(dense(_paired(codes[starts], codes[starts + 1])), codes[starts + 2])
@@ -138,10 +139,9 @@ def _commonest_three_words(texts: pa.Array) -> Numbers:
     return share
 
 
-def _split(texts: pa.Array, pattern: str) -> tuple[Rows, pa.Array]:
-    """Pieces that are not empty, and the row of the text that each comes from."""
-    lists = pc.split_pattern_regex(texts, pattern)
-    pieces = pc.list_flatten(lists)
+def _pieces(lists: pa.Array, trim: str) -> tuple[Rows, pa.Array]:
+    """The pieces that are not empty once trimmed, and the row of the text that each is from."""
+    pieces = pc.utf8_trim(pc.list_flatten(lists), characters=trim)
     told = pc.not_equal(pieces, "")
     rows = pc.list_parent_indices(lists).filter(told).to_numpy()
     return rows.astype(np.int64), pieces.filter(told)
