@@ -34,7 +34,7 @@ from stages.language import ABSTRACT_NOUNS, SCENE_NOUNS, UNGROUNDABLE, comparabl
 class FilterPhrases(Judge):
     """Phrases, each with the text that says it and the region that shows it.
 
-    Where the defaults come from (data-engine.md §5.3): `banned_phrases` is Florence-2's own
+    Where the defaults come from. `banned_phrases` follows Florence-2's own
     processor's list; `max_area` is SA-1B's; `collapse_iou` follows GRIT's suppression across
     phrases, the number is ours; `banned_heads` and `scene_nouns` are ours. A phrase whose text or
     region is missing or not kept ties nothing to nothing (`orphan`), so this stage reads best

@@ -42,13 +42,12 @@ INVERTED = "inverted or empty"
 class FilterRegions(Judge):
     """Regions. Geometry is measured in bins (1/1000 of the image side), to a thousandth of one.
 
-    Where the defaults come from (data-engine.md §5.2). Ours: `min_side` (a box of 8 bins keeps a
-    mean IoU of 0.92 when it is quantised, a smaller one does not), `sub_token` (768 pixels over 24
-    visual tokens), `max_aspect`, `max_label_length`, `min_text_height` (10 of 768 pixels).
-    Published: `max_area` (SA-1B), `same_label_iou` (best fusion threshold on Open Images; SA-1B
-    has 0.7). Published as a rule, the number ours: `any_label_iou`, `any_label_bins` (a shift by
-    one bin costs a small box more IoU than another thing beside it), `banned_labels` (Florence-2's
-    processor, and five of ours), `max_label_words`.
+    Where the defaults come from. Ours: `min_side` (a box of 8 bins that is one bin off keeps an IoU
+    of 0.62), `sub_token` (one of 24 visual tokens along a side), `max_aspect`, `max_label_length`,
+    `min_text_height` (10 of 768 pixels). Published: `max_area` (SA-1B), `same_label_iou` (the best
+    fusion threshold on Open Images; SA-1B has 0.7). Published as a rule, the number ours:
+    `any_label_iou`, `any_label_bins` (overlap alone misses doubles of small boxes),
+    `banned_labels` (after Florence-2's processor, and five more), `max_label_words`.
 
     Near-duplicates are looked for among the regions that nothing has rejected yet, within one
     source, task and parent: what two captions say about one place are two statements.

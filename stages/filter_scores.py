@@ -20,7 +20,7 @@ PHRASE_TASK = "caption_to_phrase_grounding"
 
 class FilterScores(Judge):
     """Texts, regions and phrases alike. Off by default: no published threshold is on the scale of
-    Florence-2's scores (data-engine.md §5.2, R7), so a number must come from one's own data.
+    Florence-2's scores, so a number must come from one's own data.
 
     A mapping leaves tasks that it does not name alone. A label of the model or of a second opinion
     that has no score is flagged `unscored`, never rejected. A label at the threshold is kept;

@@ -30,7 +30,7 @@ class FilterTexts(Judge):
     """Texts. `length`, `level_order` and the repetition rules read captions (`brief`, `detailed`,
     `more_detailed`), not OCR or descriptions of regions.
 
-    Where the defaults come from (data-engine.md §5.1): `length` is a third to three times FLD-5B's
+    Where the defaults come from. `length` is a third to three times FLD-5B's
     mean tokens per text (its Table 2: 7.95, 31.65, 70.53); `max_repeated_sentences` and
     `max_repeated_words` are Gopher's values for web pages, quoted from memory; that three words
     must come three times is ours, as captions are short. Tokens are `language.WORD`.

@@ -19,8 +19,8 @@ from stages.language import comparable
 
 
 class MergeHuman(Judge):
-    """Human regions against the regions of every other source, image by image (data-engine.md
-    §5.5, policy and numbers ours).
+    """Human regions against the regions of every other source, image by image (policy and
+    numbers are ours).
 
     Hungarian matching on IoU, one to one; among matches that are allowed, those whose labels agree
     go first. Labels agree when they are equal without regard to case, article, singular or plural.
