@@ -20,7 +20,7 @@ class Vocabulary:
     end_poly: int
     sep: int
     size: int
-    special: frozenset[int]
+    special: frozenset[int] = field(repr=False)
     """Every id that is no piece of text, locations included."""
     _words: Any = field(repr=False)
     """The tokenizer without its added tokens: no text can become one of them."""
