@@ -22,6 +22,7 @@ from transformers import (
     Florence2ForConditionalGeneration,
     GenerationConfig,
 )
+from transformers.utils import logging
 
 from annotator.lessons import Room
 
@@ -87,6 +88,7 @@ def fit(
     checkpoint: Path, examples: Sequence[Example], output: Path, settings: TrainingSettings
 ) -> TrainingLog:
     """Train on all examples and write a complete checkpoint to `output`, replacing it at once."""
+    logging.disable_progress_bar()  # of loading and saving, which take no time worth telling
     torch.manual_seed(settings.seed)
     processor = AutoProcessor.from_pretrained(checkpoint)
     model: Any = Florence2ForConditionalGeneration.from_pretrained(checkpoint, dtype=torch.float32)

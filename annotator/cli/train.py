@@ -6,6 +6,7 @@ from typing import TYPE_CHECKING
 import click
 
 if TYPE_CHECKING:
+    from annotator.config import Config
     from annotator.fine_tuning import FineTuned
 
 
@@ -34,6 +35,7 @@ def train(name: str | None, config: Path) -> None:
     loaded = load_config(config)
     tuned = fine_tune(loaded, name)
     click.echo(_summary(tuned), err=True)
+    click.echo(_next_step(tuned, loaded), err=True)
     click.echo(_model_lines(tuned, loaded.path.parent))
 
 
@@ -54,11 +56,19 @@ def _summary(tuned: "FineTuned") -> str:
         lines.append(
             f"  lost        {material.lost:,} images have left their shard or changed in it"
         )
-    return "\n".join([*lines, "", "name it under `models` for the next pipeline:"])
+    return "\n".join([*lines, ""])
+
+
+def _next_step(tuned: "FineTuned", config: "Config") -> str:
+    paths = {name: config.resolve(model.checkpoint) for name, model in config.models.items()}
+    names = [name for name, path in paths.items() if path == tuned.output]
+    if names:
+        return f"pipelines find it as model {names[0]}:"
+    return "name it under `models` for the next pipeline:"
 
 
 def _model_lines(tuned: "FineTuned", folder: Path) -> str:
-    """YAML for pipelines.yaml, the path as short as that file lets it be."""
+    """YAML for pipelines.yaml in that folder; the path is relative where it can be."""
     inside = tuned.output.is_relative_to(folder)
     path = f"./{tuned.output.relative_to(folder)}" if inside else str(tuned.output)
     return f"  {tuned.name}:\n    checkpoint: {path}"
