@@ -4,6 +4,8 @@ import csv
 import json
 import sys
 from collections.abc import Callable, Mapping, Sequence
+from decimal import Decimal
+from numbers import Number
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -178,7 +180,7 @@ def print_table(columns: Sequence[str], rows: Sequence[Sequence[Any]]) -> None:
 
 
 def _is_number(value: object) -> bool:
-    return value is None or (isinstance(value, (int, float)) and not isinstance(value, bool))
+    return value is None or (isinstance(value, Number) and not isinstance(value, bool))
 
 
 def _cell(value: object) -> str:
@@ -199,19 +201,26 @@ def print_csv(columns: Sequence[str], rows: Sequence[Sequence[Any]]) -> None:
 
 
 def _csv_field(value: object) -> object:
-    return json.dumps(value, default=str) if isinstance(value, (list, dict)) else value
+    return json.dumps(value, default=_as_json) if isinstance(value, (list, dict)) else value
 
 
 def print_json(columns: Sequence[str], rows: Sequence[Sequence[Any]]) -> None:
     """An array with one object per row; what JSON has no number for is null."""
     objects = [dict(zip(columns, map(_json_value, row), strict=True)) for row in rows]
-    click.echo(json.dumps(objects, indent=1, default=str, ensure_ascii=False))
+    click.echo(json.dumps(objects, indent=1, default=_as_json, ensure_ascii=False))
 
 
 def _json_value(value: object) -> object:
     if isinstance(value, float) and value - value != 0:
         return None
     return value
+
+
+def _as_json(value: object) -> object:
+    """DuckDB's sums of integers and its literals with a point are decimals."""
+    if isinstance(value, Decimal):
+        return int(value) if value == value.to_integral_value() else float(value)
+    return str(value)
 
 
 FORMATS: Mapping[str, Callable[[Sequence[str], Sequence[Sequence[Any]]], None]] = {
