@@ -11,6 +11,7 @@ from pathlib import Path
 
 import torch
 from tokenizers import Tokenizer, decoders, models, pre_tokenizers, trainers
+from torch import nn
 from transformers import (
     BartConfig,
     BartTokenizer,
@@ -138,9 +139,9 @@ def build_model(processor: Florence2Processor, seed: int) -> Florence2ForConditi
     vision = Florence2VisionConfig(
         depths=[1, 2],
         # A first stride of 8 costs a quarter of the usual 4, whose convolutions are the dear ones.
-        patch_size=[8, 3],
+        patch_size=[12, 3],
         patch_stride=[8, 2],
-        patch_padding=[0, 1],
+        patch_padding=[2, 1],
         patch_prenorm=[False, True],
         embed_dim=[64, WIDTH],
         num_heads=[64 // HEAD, WIDTH // HEAD],
@@ -156,7 +157,18 @@ def build_model(processor: Florence2Processor, seed: int) -> Florence2ForConditi
     )
     with torch.random.fork_rng(devices=[]):
         torch.manual_seed(seed)
-        return Florence2ForConditionalGeneration(config)
+        model = Florence2ForConditionalGeneration(config)
+        _widen(model)
+        return model
+
+
+@torch.no_grad()
+def _widen(model: Florence2ForConditionalGeneration) -> None:
+    """Weights of the usual 0.02 make so narrow a network almost linear: it learns no shapes."""
+    for module in model.modules():
+        if isinstance(module, nn.Linear | nn.Conv2d) and module is not model.lm_head:
+            fan_in = module.weight[0].numel()
+            nn.init.normal_(module.weight, std=fan_in**-0.5)
 
 
 def _text_config(vocabulary: int) -> BartConfig:
@@ -173,6 +185,7 @@ def _text_config(vocabulary: int) -> BartConfig:
         attention_dropout=0.0,
         activation_dropout=0.0,
         max_position_embeddings=1024,
+        init_std=0.05,
     )
 
 

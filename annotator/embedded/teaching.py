@@ -6,7 +6,7 @@ from typing import Any
 import torch
 from torch import Tensor, nn
 
-from annotator.embedded.lessons import NAMES, GridTruth
+from annotator.embedded.lessons import GRID, NAMES, GridTruth
 from annotator.scenes import world
 from annotator.training import IGNORED, Batch, answer_logits
 from schemas.boxes import BINS
@@ -78,15 +78,26 @@ def neighbours(sigma: float) -> Tensor:
     return weights / weights.sum(1, keepdim=True)
 
 
-def order_locations(model: Any, first_location: int, scale: float = 0.05) -> None:
-    """Start the location tokens as points on a smooth curve, so that near bins look alike."""
+def order_places(model: Any, first_location: int) -> None:
+    """Start location tokens and image positions as points on smooth curves: near is alike.
+
+    With random points each of the thousand bins would have to be learned by itself.
+    """
     table = model.get_input_embeddings().weight
-    width = table.shape[1]
-    bins = torch.arange(BINS, dtype=torch.float32)[:, None] / BINS
-    waves = torch.logspace(math.log10(0.5), math.log10(40), width // 2)[None]
-    curve = torch.cat([torch.sin(math.pi * bins * waves), torch.cos(math.pi * bins * waves)], 1)
+    position = model.model.multi_modal_projector.image_position_embed
+    bins = (torch.arange(BINS) + 0.5) / BINS
+    cells = (torch.arange(GRID) + 0.5) / GRID
     with torch.no_grad():
-        table[first_location : first_location + BINS] = scale * curve
+        table[first_location : first_location + BINS] = 0.1 * _curve(bins, table.shape[1], 40)
+        for side in (position.row_embeddings.weight, position.column_embeddings.weight):
+            side[:GRID] = 0.5 * _curve(cells, side.shape[1], GRID)
+
+
+def _curve(places: Tensor, width: int, fastest: float) -> Tensor:
+    """places x width: waves from a half to `fastest` half-turns over [0, 1]."""
+    waves = torch.logspace(math.log10(0.5), math.log10(fastest), width // 2)
+    angles = math.pi * places[:, None] * waves[None]
+    return torch.cat([torch.sin(angles), torch.cos(angles)], dim=1)
 
 
 def answer_loss(

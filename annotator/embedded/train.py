@@ -40,6 +40,8 @@ class Plan:
     questions: int = 4
     vision_minutes: float = 12
     rate: float = 1e-3
+    vision_rate: float = 2e-3
+    warm_up_steps: int = 50
     difficulty: float = 0.6
     ramp: float = 0.35
     exam_minutes: float = 10
@@ -67,14 +69,15 @@ class Trainer:
         width = self.model.config.text_config.d_model
         self.heads = teaching.VisionHeads(width, self.tokenizer)
         self.first_location = self.heads.first_location
-        teaching.order_locations(self.model, self.first_location)
+        teaching.order_places(self.model, self.first_location)
         self.weights = self._token_weights()
-        self.step = 0
+        self.step = self.stage_start = 0
         self.spent = 0.0
         self.optimizer = torch.optim.AdamW(
             self._parameters(), lr=plan.rate, betas=(0.9, 0.98), weight_decay=0.01
         )
         self._resume()
+        self.was_seeing = self._is_seeing()
 
     def run(self) -> None:
         next_exam = self.spent + 60 * self.plan.exam_minutes
@@ -91,20 +94,22 @@ class Trainer:
                 seen = {}
             if self.spent >= next_exam or self.spent >= limit:
                 next_exam = self.spent + 60 * self.plan.exam_minutes
-                if self.spent > 60 * self.plan.vision_minutes:
+                if not self._is_seeing():
                     self._note(examine(self.model, self.tokenizer, self.plan.exam_scenes))
                 self._keep()
                 self.spent, clock = self.spent + time.monotonic() - clock, time.monotonic()
 
     def _one_step(self) -> dict[str, float]:
         plan = self.plan
-        seeing = self.spent < 60 * plan.vision_minutes
+        seeing = self._is_seeing()
+        if self.was_seeing and not seeing:
+            self.was_seeing, self.stage_start = False, self.step
         progress = self.spent / (60 * plan.minutes)
         smoothing = teaching.neighbours(4.0 if progress < plan.hard_from else 0.0)
         some = lessons.scenes(self.rng, plan.images, plan.difficulty if seeing else self._level())
         pixels = lessons.pixels_of([scene.image for scene in some])
         for group in self.optimizer.param_groups:
-            group["lr"] = plan.rate * self._rate()
+            group["lr"] = self._rate()
         self.optimizer.zero_grad(set_to_none=True)
         features = self.model.model.get_image_features(pixels).pooler_output
         table = self.model.get_input_embeddings().weight
@@ -137,6 +142,9 @@ class Trainer:
             total, count = total + loss, count + weight
         return total / count
 
+    def _is_seeing(self) -> bool:
+        return self.spent < 60 * self.plan.vision_minutes
+
     def _talking(self) -> float:
         """Progress of the second stage in [0, 1]."""
         plan = self.plan
@@ -148,13 +156,13 @@ class Trainer:
         return plan.difficulty * min(1.0, 0.3 + 0.7 * self._talking() / plan.ramp)
 
     def _rate(self) -> float:
-        """Rises over 200 steps at the start of each stage; falls to 0 in the last half."""
+        """AdamW's rate: up over a stage's first steps, and linearly to 0 over the last half."""
         plan = self.plan
-        if self.spent < 60 * plan.vision_minutes:
-            return min(1.0, (self.step + 1) / 200)
-        self._stage_start = getattr(self, "_stage_start", self.step)
-        warm = min(1.0, (self.step - self._stage_start + 1) / 200)
-        return warm * min(1.0, 2 * max(0.0, 1 - self.spent / (60 * plan.minutes)) + 0.01)
+        warm = min(1.0, (self.step - self.stage_start + 1) / plan.warm_up_steps)
+        if self._is_seeing():
+            return plan.vision_rate * warm
+        left = 1 - self.spent / (60 * plan.minutes)
+        return plan.rate * warm * min(1.0, max(0.01, 2 * left))
 
     def _token_weights(self) -> Tensor:
         """Template words count a fifth: the image does not decide them."""
@@ -204,6 +212,7 @@ class Trainer:
         self.heads.load_state_dict(state["heads"])
         self.optimizer.load_state_dict(state["optimizer"])
         self.step, self.spent = state["step"], state["spent"]
+        self.stage_start = self.step
         # Other scenes than before: the generator's state is not kept.
         self.rng = random.Random(f"{self.plan.seed}/{self.step}")
 
