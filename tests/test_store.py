@@ -247,6 +247,20 @@ def test_a_commit_that_fails_half_way_leaves_the_version_before(store, monkeypat
     assert rows_of(store) == [("s0", "second", 2, 6)]
 
 
+def test_a_full_disk_gets_one_sentence_and_leaves_the_version_before(store, monkeypatch):
+    def full(source, target):
+        raise OSError(28, "No space left on device")
+
+    commit(store, small_entry(store.root, "s0"))
+    monkeypatch.setattr(os, "link", full)
+    monkeypatch.setattr(shutil, "copyfile", full)
+    with pytest.raises(StoreError, match=r"not committed: .*No space left on device"):
+        commit(store, small_entry(store.root, "s0", "second"))
+    monkeypatch.undo()
+    assert rows_of(store) == [("s0", "first", 2, 6)]
+    assert commit(store, small_entry(store.root, "s0", "second")) == 2
+
+
 def test_two_commits_at_once_both_land(store):
     entries = [small_entry(store.root, f"s{i}") for i in range(4)]
     with ThreadPoolExecutor(2) as pool:

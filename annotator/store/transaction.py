@@ -73,6 +73,8 @@ def commit(
             except (duckdb.Error, _Overtaken) as error:
                 if not _may_pass(error):
                     raise StoreError(f"{root}: not committed: {first_line(error)}") from error
+            except OSError as error:
+                raise StoreError(f"{root}: not committed: {error}") from error
             time.sleep(0.05 * 2**attempt)
     raise StoreError(f"{root}: other programs kept writing to these tables: run again")
 
