@@ -2,7 +2,7 @@
 
 import hashlib
 import time
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Generator, Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
 from functools import lru_cache
 from itertools import islice
@@ -10,6 +10,7 @@ from pathlib import Path
 from typing import Any
 
 import pyarrow as pa
+import pyarrow.compute as pc
 
 from annotator.errors import AnnotatorError
 from annotator.human.sidecars import read_labels
@@ -129,7 +130,7 @@ def judge_annotations(
     return annotations.with_tables(images=images)
 
 
-def _propose(task: ShardTask) -> Iterator[int]:
+def _propose(task: ShardTask) -> Generator[int, None, Annotations]:
     """Yields progress, and returns the candidates with the human labels of the sidecars."""
     sessions = _open_sessions(task.propose, task.models)
     problems: list[Problem] = []
@@ -202,9 +203,8 @@ def _problem_row(problem: Problem, recipe: str) -> dict[str, Any]:
 
 def _stamp_candidates(found: Annotations, task: ShardTask) -> Annotations:
     """A human label keeps recipe NULL: no recipe made it."""
-    stamps = {"recipe": task.recipe.candidates, "round": task.round}
     tables = {
-        name: _stamp(getattr(found, name), **stamps)
+        name: _stamp(getattr(found, name), recipe=task.recipe.candidates, round=task.round)
         for name in ("images", "texts", "regions", "phrases")
     }
     problems = _stamp(found.problems, recipe=task.recipe.candidates)
@@ -222,8 +222,6 @@ def _stamp(table: pa.Table, **values: str | int) -> pa.Table:
 
 
 def _except_human(stamped: pa.Array, table: pa.Table) -> pa.Array:
-    import pyarrow.compute as pc
-
     return pc.if_else(pc.equal(table["source"], HUMAN), pa.scalar(None, stamped.type), stamped)
 
 
