@@ -1,12 +1,21 @@
-"""Figures per task on unseen scenes, by plain generation with the checkpoint."""
+"""Figures per task on unseen scenes, by plain greedy generation with a checkpoint.
 
+Example:
+    python -m annotator.embedded.exam annotator/embedded/checkpoint --scenes 500
+"""
+
+import argparse
+import json
 import random
 import re
+import sys
 from collections.abc import Callable, Sequence
 from typing import Any
 
 import numpy as np
 import torch
+from shapely import Polygon, make_valid
+from transformers import AutoProcessor, Florence2ForConditionalGeneration
 
 from annotator.embedded.lessons import pixels_of
 from annotator.scenes.draw import Scene, draw_scene
@@ -18,6 +27,7 @@ from stages.florence2.prompts import Task
 _BOXES = re.compile(r"([^<]*)((?:<loc_\d+>)+)")
 _NUMBER = re.compile(r"<loc_(\d+)>")
 _PAIR = re.compile(r"(red|orange|yellow|green|blue|purple|white|black) ([a-z]+)")
+_BATCH = 50
 EXAMINED: tuple[Task, ...] = (
     "od",
     "caption",
@@ -37,26 +47,32 @@ def examine(
     difficulty: float = 0.5,
     tasks: Sequence[Task] = EXAMINED,
 ) -> dict[str, float]:
-    """One number per task, of scenes that training never draws: their seeds are texts."""
-    some = [draw_scene(f"unseen-{i}", difficulty) for i in range(count)]
+    """Numbers per task, of scenes that training never draws: their seeds are texts."""
     model.eval()
-    with torch.inference_mode():
-        features = model.model.get_image_features(pixels_of([s.image for s in some])).pooler_output
-        figures = {}
-        for task in tasks:
-            figures.update(_figures(model, tokenizer, features, some, task))
+    answers: dict[Task, list[tuple[str, Question]]] = {task: [] for task in tasks}
+    for start in range(0, count, _BATCH):
+        numbers = range(start, min(start + _BATCH, count))
+        some = [draw_scene(f"unseen-{number}", difficulty) for number in numbers]
+        with torch.inference_mode():
+            pixels = pixels_of([scene.image for scene in some])
+            features = model.model.get_image_features(pixels).pooler_output
+            for task in tasks:
+                answers[task] += _answered(model, tokenizer, features, some, task)
     model.train()
-    return figures
+    return {
+        f"{task}_{name}": value
+        for task in tasks
+        for name, value in _MEASURES[task](answers[task]).items()
+    }
 
 
-def _figures(
+def _answered(
     model: Any, tokenizer: Any, features: torch.Tensor, some: Sequence[Scene], task: Task
-) -> dict[str, float]:
+) -> list[tuple[str, Question]]:
     asked = [(i, ask(scene, task, random.Random(i))) for i, scene in enumerate(some)]
     kept = [(i, question) for i, question in asked if question is not None]
-    answers = answer(model, tokenizer, features, [(i, question.prompt) for i, question in kept])
-    pairs = [(text, question) for text, (_, question) in zip(answers, kept, strict=True)]
-    return {f"{task}_{name}": value for name, value in _MEASURES[task](pairs).items()}
+    texts = answer(model, tokenizer, features, [(i, question.prompt) for i, question in kept])
+    return [(text, question) for text, (_, question) in zip(texts, kept, strict=True)]
 
 
 def answer(
@@ -155,8 +171,6 @@ def _absent(answers: _Answers) -> dict[str, float]:
 
 
 def _masks(answers: _Answers) -> dict[str, float]:
-    from shapely import Polygon, make_valid
-
     total = 0.0
     for text, question in answers:
         shapes = []
@@ -180,3 +194,22 @@ _MEASURES: dict[Task, Callable[[_Answers], dict[str, float]]] = {
     "open_vocabulary_detection": _absent,
     "referring_expression_segmentation": _masks,
 }
+
+
+def main() -> None:
+    """From the command line: the figures as JSON."""
+    parser = argparse.ArgumentParser(
+        description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
+    )
+    parser.add_argument("checkpoint", help="a folder")
+    parser.add_argument("--scenes", type=int, default=500)
+    parser.add_argument("--difficulty", type=float, default=0.5)
+    options = parser.parse_args()
+    model = Florence2ForConditionalGeneration.from_pretrained(options.checkpoint)
+    tokenizer = AutoProcessor.from_pretrained(options.checkpoint).tokenizer
+    figures = examine(model, tokenizer, options.scenes, options.difficulty)
+    sys.stdout.write(json.dumps({k: round(v, 3) for k, v in figures.items()}, indent=1) + "\n")
+
+
+if __name__ == "__main__":
+    main()

@@ -38,12 +38,12 @@ class Plan:
     threads: int = 1
     images: int = 16
     questions: int = 4
-    vision_minutes: float = 12
+    vision_minutes: float = 10
     rate: float = 1e-3
     vision_rate: float = 2e-3
     warm_up_steps: int = 50
     difficulty: float = 0.6
-    ramp: float = 0.35
+    ramp: float = 0.25
     exam_minutes: float = 10
     exam_scenes: int = 48
     hard_from: float = 0.75
@@ -223,7 +223,7 @@ def main() -> None:
     parser.add_argument("--seed", type=int, default=0)
     parser.add_argument("--output", type=Path, required=True)
     parser.add_argument("--threads", type=int, default=1)
-    parser.add_argument("--vision-minutes", type=float, default=12)
+    parser.add_argument("--vision-minutes", type=float, default=10)
     parser.add_argument("--rate", type=float, default=1e-3)
     parser.add_argument("--exam-minutes", type=float, default=10)
     options = parser.parse_args()
