@@ -1,3 +1,5 @@
+import json
+import random
 from pathlib import Path
 
 import pytest
@@ -6,6 +8,10 @@ from PIL import Image
 from transformers import AutoProcessor, Florence2ForConditionalGeneration
 
 from annotator.embedded.build import build_checkpoint
+from annotator.embedded.export import export_checkpoint
+from annotator.embedded.lessons import grid_truth
+from annotator.embedded.train import Plan, Trainer
+from annotator.scenes.draw import Scene, Thing
 
 
 @pytest.fixture(scope="module")
@@ -55,3 +61,52 @@ def test_equal_seeds_build_equal_files(checkpoint: Path, tmp_path: Path):
         assert (tmp_path / "again" / file.name).read_bytes() == file.read_bytes()
     weights = "model.safetensors"
     assert (tmp_path / "other" / weights).read_bytes() != (checkpoint / weights).read_bytes()
+
+
+def test_a_training_teaches_the_eyes_then_the_tongue_and_can_be_resumed(tmp_path: Path):
+    plan = Plan(minutes=0.02, output=tmp_path, images=2, vision_minutes=0.01, exam_scenes=1)
+    first = Trainer(plan)
+    first.run()
+    assert first.spent >= 60 * plan.minutes
+    notes = [json.loads(line) for line in (tmp_path / "log.jsonl").read_text().splitlines()]
+    assert "od_f1" in notes[-1]
+    Florence2ForConditionalGeneration.from_pretrained(tmp_path / "checkpoint")
+    resumed = Trainer(plan)
+    assert resumed.step == first.step
+    assert torch.equal(resumed.heads.center.weight, first.heads.center.weight)
+
+
+def test_the_eyes_learn_from_one_batch_what_lies_where(tmp_path: Path):
+    trainer = Trainer(Plan(minutes=9, output=tmp_path, images=2, warm_up_steps=1))
+    losses = []
+    for _ in range(6):
+        trainer.rng = random.Random(0)
+        losses.append(trainer.learn()["heads"])
+    assert losses[-1] < 0.9 * losses[0]
+
+
+def test_visual_tokens_know_the_thing_they_lie_on():
+    scene = Scene(
+        Image.new("RGB", (320, 320)),
+        (Thing("ring", "blue", "dotted", "large", (0.0, 0.0, 96.0, 96.0), (0.0, 0.0) * 3),),
+        (),
+        "gray",
+        "flat",
+    )
+    truth = grid_truth([scene])
+    names = truth.names.reshape(10, 10)
+    assert (names[:3, :3] == 4).all()
+    assert (names >= 0).sum() == 9
+    assert truth.boxes.reshape(10, 10, 4)[1, 1].tolist() == [0, 0, 300, 300]
+    assert truth.center.reshape(10, 10).nonzero().tolist() == [[1, 1]]
+
+
+def test_an_exported_checkpoint_is_half_as_large_and_loads_as_float32(
+    checkpoint: Path, tmp_path: Path
+):
+    export_checkpoint(checkpoint, tmp_path / "small")
+    weights = tmp_path / "small" / "model.safetensors"
+    assert weights.stat().st_size < 0.51 * (checkpoint / "model.safetensors").stat().st_size
+    model = Florence2ForConditionalGeneration.from_pretrained(tmp_path / "small")
+    assert model.dtype == torch.float32
+    assert model.generation_config.num_beams == 3

@@ -135,7 +135,7 @@ def _boxes_f1(answers: _Answers) -> dict[str, float]:
 
 
 def _f1(counts: Sequence[tuple[int, int, int]]) -> dict[str, float]:
-    right, found, true = (sum(column) for column in zip(*counts, strict=True))
+    right, found, true = (sum(count[i] for count in counts) for i in range(3))
     return {
         "precision": right / max(found, 1),
         "recall": right / max(true, 1),

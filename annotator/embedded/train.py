@@ -23,6 +23,7 @@ from transformers import AutoProcessor, Florence2ForConditionalGeneration
 from annotator.embedded import lessons, teaching
 from annotator.embedded.build import build_checkpoint
 from annotator.embedded.exam import examine
+from annotator.scenes.draw import Scene
 from annotator.training import generation_settings, save_checkpoint
 
 _log = logging.getLogger(__name__)
@@ -30,11 +31,11 @@ _log = logging.getLogger(__name__)
 
 @dataclass(frozen=True)
 class Plan:
-    """Shares are of the whole time; rates are AdamW's at their highest."""
+    """Rates are AdamW's at their highest; minutes count the whole training, resumed ones too."""
 
     minutes: float
-    seed: int
     output: Path
+    seed: int = 0
     threads: int = 1
     images: int = 16
     questions: int = 4
@@ -44,92 +45,117 @@ class Plan:
     warm_up_steps: int = 50
     difficulty: float = 0.6
     ramp: float = 0.25
-    exam_minutes: float = 10
+    exam_minutes: float = 6
     exam_scenes: int = 48
     hard_from: float = 0.75
 
+    def seeing(self, spent: float) -> bool:
+        """Whether only the vision tower is taught, after so many seconds."""
+        return spent < 60 * self.vision_minutes
+
+    def progress(self, spent: float) -> float:
+        return spent / (60 * self.minutes)
+
+    def talking(self, spent: float) -> float:
+        """Progress of the second stage in [0, 1]."""
+        past = spent / 60 - self.vision_minutes
+        return max(0.0, past / (self.minutes - self.vision_minutes))
+
+    def level(self, spent: float) -> float:
+        """Highest difficulty of the scenes: full for the eyes, growing for the language."""
+        if self.seeing(spent):
+            return self.difficulty
+        return self.difficulty * min(1.0, 0.3 + 0.7 * self.talking(spent) / self.ramp)
+
+    def rate_at(self, spent: float, steps_of_stage: int) -> float:
+        """Up over a stage's first steps, and linearly to almost 0 over the last half."""
+        warm = min(1.0, (steps_of_stage + 1) / self.warm_up_steps)
+        if self.seeing(spent):
+            return self.vision_rate * warm
+        return self.rate * warm * min(1.0, max(0.01, 2 * (1 - self.progress(spent))))
+
 
 class Trainer:
-    """State of a run; `resume` continues it from the last state that was written."""
+    """State of a training; a folder that holds the state of an earlier one resumes it."""
 
     def __init__(self, plan: Plan) -> None:
         self.plan = plan
+        plan.output.mkdir(parents=True, exist_ok=True)
         torch.set_num_threads(plan.threads)
         torch.manual_seed(plan.seed)
         self.rng = random.Random(plan.seed)
-        start = plan.output / "start"
-        if not start.exists():
-            build_checkpoint(start, seed=plan.seed)
-        self.start = start
-        self.processor = AutoProcessor.from_pretrained(start)
-        self.model: Any = Florence2ForConditionalGeneration.from_pretrained(
-            start, dtype=torch.float32
-        ).train()
+        self.start = plan.output / "start"
+        if not self.start.exists():
+            build_checkpoint(self.start, seed=plan.seed)
+        self.processor = AutoProcessor.from_pretrained(self.start)
         self.tokenizer = self.processor.tokenizer
+        self.model: Any = Florence2ForConditionalGeneration.from_pretrained(
+            self.start, dtype=torch.float32
+        ).train()
         width = self.model.config.text_config.d_model
         self.heads = teaching.VisionHeads(width, self.tokenizer)
         self.first_location = self.heads.first_location
         teaching.order_places(self.model, self.first_location)
         self.weights = self._token_weights()
-        self.step = self.stage_start = 0
-        self.spent = 0.0
         self.optimizer = torch.optim.AdamW(
             self._parameters(), lr=plan.rate, betas=(0.9, 0.98), weight_decay=0.01
         )
+        self.step = self.stage_start = 0
+        self.spent = 0.0
         self._resume()
-        self.was_seeing = self._is_seeing()
 
     def run(self) -> None:
-        next_exam = self.spent + 60 * self.plan.exam_minutes
-        limit = 60 * self.plan.minutes
-        clock = time.monotonic()
+        """Until the time is up; figures go to `log.jsonl`, weights to `checkpoint`."""
+        limit, next_exam = 60 * self.plan.minutes, self.spent
         seen: dict[str, list[float]] = {}
         while self.spent < limit:
-            for name, value in self._one_step().items():
+            started = time.monotonic()
+            for name, value in self.learn().items():
                 seen.setdefault(name, []).append(value)
-            self.step += 1
-            self.spent, clock = self.spent + time.monotonic() - clock, time.monotonic()
             if self.step % 50 == 0:
-                self._note({name: sum(v) / len(v) for name, v in seen.items()})
+                self._note({name: sum(values) / len(values) for name, values in seen.items()})
                 seen = {}
-            if self.spent >= next_exam or self.spent >= limit:
-                next_exam = self.spent + 60 * self.plan.exam_minutes
-                if not self._is_seeing():
-                    self._note(examine(self.model, self.tokenizer, self.plan.exam_scenes))
-                self._keep()
-                self.spent, clock = self.spent + time.monotonic() - clock, time.monotonic()
+            self.spent += time.monotonic() - started
+            if self.spent >= min(next_exam + 60 * self.plan.exam_minutes, limit):
+                next_exam = self.spent
+                self._take_stock()
 
-    def _one_step(self) -> dict[str, float]:
-        plan = self.plan
-        seeing = self._is_seeing()
-        if self.was_seeing and not seeing:
-            self.was_seeing, self.stage_start = False, self.step
-        progress = self.spent / (60 * plan.minutes)
-        smoothing = teaching.neighbours(4.0 if progress < plan.hard_from else 0.0)
-        some = lessons.scenes(self.rng, plan.images, plan.difficulty if seeing else self._level())
-        pixels = lessons.pixels_of([scene.image for scene in some])
+    def learn(self) -> dict[str, float]:
+        """One step; figures of what the heads read and of the answers."""
+        plan, spent = self.plan, self.spent
+        if self.stage_start == 0 and not plan.seeing(spent):
+            self.stage_start = self.step
         for group in self.optimizer.param_groups:
-            group["lr"] = self._rate()
+            group["lr"] = plan.rate_at(spent, self.step - self.stage_start)
         self.optimizer.zero_grad(set_to_none=True)
+        loss, figures = self._loss()
+        loss.backward()
+        nn.utils.clip_grad_norm_(self._parameters(), 1.0)
+        self.optimizer.step()
+        self.step += 1
+        return figures
+
+    def _loss(self) -> tuple[Tensor, dict[str, float]]:
+        plan, spent = self.plan, self.spent
+        smoothing = teaching.neighbours(4.0 if plan.progress(spent) < plan.hard_from else 0.0)
+        some = lessons.scenes(self.rng, plan.images, plan.level(spent))
+        pixels = lessons.pixels_of([scene.image for scene in some])
         features = self.model.model.get_image_features(pixels).pooler_output
         table = self.model.get_input_embeddings().weight
         figures: dict[str, float]
         loss, figures = self.heads(features[:, 1:], table, lessons.grid_truth(some), smoothing)
         figures["heads"] = loss.item()
-        if not seeing:
-            answers = self._answers(features, some, pixels, smoothing)
-            figures["answers"] = answers.item()
-            loss = 0.3 * loss + answers
-        loss.backward()
-        nn.utils.clip_grad_norm_(self._parameters(), 1.0)
-        self.optimizer.step()
-        return figures
+        if plan.seeing(spent):
+            return loss, figures
+        answers = self._answers(features, some, pixels, smoothing)
+        figures["answers"] = answers.item()
+        return 0.3 * loss + answers, figures
 
     def _answers(
-        self, features: Tensor, some: list[Any], pixels: Tensor, smoothing: Tensor
+        self, features: Tensor, some: list[Scene], pixels: Tensor, smoothing: Tensor
     ) -> Tensor:
         tasks = lessons.WEIGHTS
-        if self._talking() < 0.1:
+        if self.plan.talking(self.spent) < 0.1:
             tasks = {task: tasks[task] for task in lessons.FIRST_TASKS}
         asked = [
             lessons.questions_of(scene, self.rng, self.plan.questions, tasks) for scene in some
@@ -142,28 +168,6 @@ class Trainer:
             total, count = total + loss, count + weight
         return total / count
 
-    def _is_seeing(self) -> bool:
-        return self.spent < 60 * self.plan.vision_minutes
-
-    def _talking(self) -> float:
-        """Progress of the second stage in [0, 1]."""
-        plan = self.plan
-        past = self.spent - 60 * plan.vision_minutes
-        return max(0.0, past / (60 * (plan.minutes - plan.vision_minutes)))
-
-    def _level(self) -> float:
-        plan = self.plan
-        return plan.difficulty * min(1.0, 0.3 + 0.7 * self._talking() / plan.ramp)
-
-    def _rate(self) -> float:
-        """AdamW's rate: up over a stage's first steps, and linearly to 0 over the last half."""
-        plan = self.plan
-        warm = min(1.0, (self.step - self.stage_start + 1) / plan.warm_up_steps)
-        if self._is_seeing():
-            return plan.vision_rate * warm
-        left = 1 - self.spent / (60 * plan.minutes)
-        return plan.rate * warm * min(1.0, max(0.01, 2 * left))
-
     def _token_weights(self) -> Tensor:
         """Template words count a fifth: the image does not decide them."""
         weights = torch.ones(len(self.tokenizer))
@@ -173,6 +177,11 @@ class Trainer:
 
     def _parameters(self) -> list[Tensor]:
         return [*self.model.parameters(), *self.heads.parameters()]
+
+    def _take_stock(self) -> None:
+        if not self.plan.seeing(self.spent):
+            self._note(examine(self.model, self.tokenizer, self.plan.exam_scenes))
+        self._keep()
 
     def _note(self, figures: dict[str, float]) -> None:
         line = {
@@ -212,23 +221,23 @@ class Trainer:
         self.heads.load_state_dict(state["heads"])
         self.optimizer.load_state_dict(state["optimizer"])
         self.step, self.spent = state["step"], state["spent"]
-        self.stage_start = self.step
         # Other scenes than before: the generator's state is not kept.
         self.rng = random.Random(f"{self.plan.seed}/{self.step}")
 
 
 def main() -> None:
-    parser = argparse.ArgumentParser(description=__doc__)
-    parser.add_argument("--minutes", type=float, required=True)
+    """From the command line."""
+    parser = argparse.ArgumentParser(
+        description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
+    )
+    parser.add_argument("--minutes", type=float, required=True, help="of the whole training")
+    parser.add_argument("--output", type=Path, required=True, help="resumed where it exists")
     parser.add_argument("--seed", type=int, default=0)
-    parser.add_argument("--output", type=Path, required=True)
     parser.add_argument("--threads", type=int, default=1)
-    parser.add_argument("--vision-minutes", type=float, default=10)
-    parser.add_argument("--rate", type=float, default=1e-3)
-    parser.add_argument("--exam-minutes", type=float, default=10)
+    parser.add_argument("--vision-minutes", type=float, default=Plan.vision_minutes)
+    parser.add_argument("--exam-minutes", type=float, default=Plan.exam_minutes)
     options = parser.parse_args()
     logging.basicConfig(level=logging.INFO, format="%(asctime)s %(message)s")
-    options.output.mkdir(parents=True, exist_ok=True)
     Trainer(Plan(**vars(options))).run()
 
 
