@@ -15,9 +15,11 @@ from annotator.human.sidecars import read_labels
 from annotator.scenes import language, shapes, world
 from annotator.scenes.draw import SIZES, Scene, Thing, Word, draw_scene
 from annotator.scenes.questions import ask
+from annotator.scenes.score import Score, score_scenes
 from annotator.scenes.source import expand_scenes, read_scenes, scenes_fingerprint
 from annotator.scenes.truth import scene_truth
 from annotator.shards import expand_shards, read_shard
+from schemas.annotations import table_of
 from stages.florence2.prompts import TASKS
 
 CIRCLE = Thing("circle", "red", "plain", "large", (10.0, 20.0, 110.0, 120.0), (10.0, 20.0) * 3)
@@ -232,3 +234,21 @@ def test_a_wrong_address_is_refused_in_one_sentence(url: str, message: str):
 def test_a_general_address_is_not_one_shard():
     with pytest.raises(ShardError, match="not one shard"):
         scene_truth("scenes://64?seed=0")
+
+
+def test_boxes_are_scored_against_the_truth_of_all_scenes():
+    (ref,) = expand_scenes("scenes://4")
+    truth = scene_truth(ref.url)
+    assert score_scenes(truth, [ref.url]) == Score(len(truth), len(truth), len(truth))
+    nothing = score_scenes(truth.slice(0, 0), [ref.url])
+    assert (nothing.precision, nothing.recall) == (None, 0.0)
+
+
+def test_a_true_box_is_found_once_and_only_under_its_name():
+    (ref,) = expand_scenes("scenes://4")
+    row = scene_truth(ref.url).to_pylist()[0]
+    other = "star" if row["category"] != "star" else "ring"
+    found = table_of("regions", [row, row, {**row, "category": other}])
+    score = score_scenes(found, [ref.url])
+    assert (score.right, score.found) == (1, 3)
+    assert score.precision == pytest.approx(1 / 3)
