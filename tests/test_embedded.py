@@ -8,7 +8,8 @@ from PIL import Image
 from transformers import AutoProcessor, Florence2ForConditionalGeneration
 
 from annotator.embedded.build import build_checkpoint
-from annotator.embedded.export import export_checkpoint
+from annotator.embedded.exam import examine
+from annotator.embedded.export import CHECKPOINT, export_checkpoint
 from annotator.embedded.lessons import grid_truth
 from annotator.embedded.train import Plan, Trainer
 from annotator.scenes.draw import Scene, Thing
@@ -110,3 +111,12 @@ def test_an_exported_checkpoint_is_half_as_large_and_loads_as_float32(
     model = Florence2ForConditionalGeneration.from_pretrained(tmp_path / "small")
     assert model.dtype == torch.float32
     assert model.generation_config.num_beams == 3
+
+
+def test_the_checkpoint_that_ships_is_small_and_names_what_lies_in_a_plain_scene():
+    assert sum(file.stat().st_size for file in CHECKPOINT.iterdir()) <= 12_000_000
+    model = Florence2ForConditionalGeneration.from_pretrained(CHECKPOINT).eval()
+    tokenizer = AutoProcessor.from_pretrained(CHECKPOINT).tokenizer
+    figures = examine(model, tokenizer, 16, difficulty=0.2, tasks=("od", "caption"))
+    assert figures["od_located"] >= 0.5
+    assert figures["caption_pairs_f1"] >= 0.4

@@ -37,8 +37,8 @@ class Plan:
     output: Path
     seed: int = 0
     threads: int = 1
-    images: int = 16
-    questions: int = 4
+    images: int = 12
+    questions: int = 6
     vision_minutes: float = 10
     rate: float = 1e-3
     vision_rate: float = 2e-3
