@@ -13,7 +13,7 @@ from annotator.scenes import shapes, world
 Colour = tuple[int, int, int]
 _SHADES = (0.85, 1.0, 1.12)
 _TILE = 320
-_LETTER_HEIGHTS = (0.10, 0.12, 0.14)
+_LETTER_HEIGHTS = (0.13, 0.16, 0.19)
 """Font sizes as shares of the image's shorter side."""
 
 
@@ -76,14 +76,14 @@ def _pattern(colour: str, shade: int, material: str) -> Image.Image:
     base = _shade(world.COLOURS[colour], _SHADES[shade])
     tile = Image.new("RGB", (_TILE, _TILE), base)
     draw = ImageDraw.Draw(tile)
-    other = _shade(base, 0.62) if sum(base) > 240 else tuple(value + 85 for value in base)
+    other = _shade(base, 0.5) if sum(base) > 240 else tuple(value + 110 for value in base)
     if material == "striped":
-        for start in range(0, 2 * _TILE, 18):
-            draw.line([(start, 0), (start - _TILE, _TILE)], fill=other, width=6)
+        for start in range(0, 2 * _TILE, 32):
+            draw.line([(start, 0), (start - _TILE, _TILE)], fill=other, width=11)
     if material == "dotted":
-        for x in range(4, _TILE, 16):
-            for y in range(4, _TILE, 16):
-                draw.ellipse((x, y, x + 7, y + 7), fill=other)
+        for x in range(4, _TILE, 28):
+            for y in range(4, _TILE, 28):
+                draw.ellipse((x, y, x + 14, y + 14), fill=other)
     return tile
 
 
