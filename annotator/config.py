@@ -122,14 +122,16 @@ class Config(_Options):
         return self._entry("training", self.trainings, name)
 
     def store_folder(self, name: str) -> Path:
-        """Folder of the tables of a pipeline, or of a table by its own name."""
+        """Folder of a table by its name, else of a pipeline's tables, else of any in the store."""
         store = self.resolve(self.store)
         tables = {name: line.table or name for name, line in self.pipelines.items()}
+        if name in tables.values():
+            return store / name
         if name in tables:
             return store / tables[name]
-        known = dict.fromkeys([*tables.values(), *tables])
-        if name in known or ((store / name).parent == store and (store / name).is_dir()):
+        if (store / name).parent == store and (store / name).is_dir():
             return store / name
+        known = dict.fromkeys([*tables.values(), *tables])
         raise ConfigError(self._unknown("table or pipeline", name, known))
 
     def _entry(
@@ -201,11 +203,11 @@ def _decode(path: Path, encoded: bytes) -> str:
 
 
 def _line(path: Path, mistake: Mistake) -> str:
-    where = f"{place_text(mistake.place)}: " if mistake.place else ""
+    where = f"{_place_text(mistake.place)}: " if mistake.place else ""
     return f"{path}:{mistake.line}: {where}{mistake.text}"
 
 
-def place_text(place: Place) -> str:
+def _place_text(place: Place) -> str:
     """`pipelines.demo.judge[1].min_side`"""
     return "".join(f"[{part}]" if isinstance(part, int) else f".{part}" for part in place)[1:]
 

@@ -626,6 +626,13 @@ def test_paths_are_relative_to_the_file(tmp_path: Path, monkeypatch: pytest.Monk
     assert config.resolve("out") == folder / "out"
 
 
+def test_a_table_that_is_called_as_another_pipeline_is_its_own_folder(tmp_path: Path) -> None:
+    text = edited("    shards: a.tar", "    table: second\n    shards: a.tar")
+    config = load(tmp_path, text)
+    assert config.store_folder("second") == tmp_path / "tables" / "second"
+    assert config.store_folder("first") == tmp_path / "tables" / "first"
+
+
 def test_a_table_that_no_pipeline_writes_any_more_is_still_found(tmp_path: Path) -> None:
     config = load(tmp_path, GOOD)
     with pytest.raises(ConfigError) as caught:
