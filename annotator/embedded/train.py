@@ -100,7 +100,7 @@ class Trainer:
         self.optimizer = torch.optim.AdamW(
             self._parameters(), lr=plan.rate, betas=(0.9, 0.98), weight_decay=0.01
         )
-        self.step = self.stage_start = 0
+        self.step = self.images = self.stage_start = 0
         self.spent = 0.0
         self._resume()
 
@@ -133,6 +133,7 @@ class Trainer:
         nn.utils.clip_grad_norm_(self._parameters(), 1.0)
         self.optimizer.step()
         self.step += 1
+        self.images += self.plan.images
         return figures
 
     def _loss(self) -> tuple[Tensor, dict[str, float]]:
@@ -186,7 +187,7 @@ class Trainer:
     def _note(self, figures: dict[str, float]) -> None:
         line = {
             "step": self.step,
-            "images": self.step * self.plan.images,
+            "images": self.images,
             "minutes": round(self.spent / 60, 1),
             **{name: round(value, 4) for name, value in figures.items()},
         }
@@ -200,6 +201,7 @@ class Trainer:
             "heads": self.heads.state_dict(),
             "optimizer": self.optimizer.state_dict(),
             "step": self.step,
+            "images": self.images,
             "spent": self.spent,
         }
         unfinished = self.plan.output / "state.unfinished"
@@ -220,7 +222,7 @@ class Trainer:
         self.model.load_state_dict(state["model"])
         self.heads.load_state_dict(state["heads"])
         self.optimizer.load_state_dict(state["optimizer"])
-        self.step, self.spent = state["step"], state["spent"]
+        self.step, self.images, self.spent = state["step"], state["images"], state["spent"]
         # Other scenes than before: the generator's state is not kept.
         self.rng = random.Random(f"{self.plan.seed}/{self.step}")
 
