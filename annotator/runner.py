@@ -1,10 +1,8 @@
 """Pipeline and shards → tasks → parts → one commit. Run it again: the same tables."""
 
-import json
 import sys
 import uuid
 from collections.abc import Callable, Sequence
-from contextlib import suppress
 from dataclasses import dataclass, field
 from pathlib import Path
 from time import perf_counter
@@ -13,10 +11,11 @@ from typing import Any, Literal
 from tqdm import tqdm
 
 from annotator.config import Config, Pipeline, load_config, resolved_models
-from annotator.errors import AnnotatorError, ShardError
+from annotator.errors import AnnotatorError
 from annotator.executors import executor
 from annotator.parts import Part, find_part
-from annotator.shards import ShardRef, expand_shards, fingerprint, inspect_shard, shard_sha256
+from annotator.shard_contents import ShardContents
+from annotator.shards import ShardRef, expand_shards
 from annotator.store import ShardCommit, Store
 from annotator.worker import CANDIDATES, Recipe, ShardResult, ShardTask, work_on_shard
 from schemas.ids import recipe_id
@@ -26,7 +25,6 @@ from stages.base import StageError
 Todo = Literal["nothing", "judge", "propose"]
 SIDECARS_BEHAVIOUR = 1
 """Raised by hand when the same sidecars begin to give other human labels."""
-CONTENT_LENGTH = 12
 
 
 @dataclass(frozen=True)
@@ -83,15 +81,15 @@ def plan_run(config: Config, pipeline: str | None = None, *, limit: int | None =
     patterns = [chosen.shards] if isinstance(chosen.shards, str) else chosen.shards
     refs = expand_shards(patterns, config.path.parent)[:limit]
     recipe, recipes = _recipes(config, chosen)
-    contents = _Contents.load(table / "parts" / "contents.json")
+    contents = ShardContents(table / "parts" / "contents.json")
     models = tuple(resolved_models(config).items())
     shards = []
     for ref in _reading(refs):
-        content, images = contents.of(ref)
+        content = contents.of(ref)
         task = ShardTask(
             ref=ref,
-            content=content,
-            fingerprint=fingerprint(ref),
+            content=content.name,
+            fingerprint=content.fingerprint,
             recipe=recipe,
             round=chosen.round,
             propose=tuple(chosen.propose),
@@ -99,7 +97,7 @@ def plan_run(config: Config, pipeline: str | None = None, *, limit: int | None =
             models=models,
             parts=table / "parts",
         )
-        shards.append(PlannedShard(task, _todo(task), images))
+        shards.append(PlannedShard(task, _todo(task), content.images))
     contents.save()
     return Plan(name, table, tuple(shards), recipes)
 
@@ -133,54 +131,6 @@ def _todo(task: ShardTask) -> Todo:
 def _reading(refs: Sequence[ShardRef]) -> Any:
     """A bar where reading shards to name their content takes long enough to be seen."""
     return tqdm(refs, desc="planning", unit="shard", delay=2, file=sys.stderr, leave=False)
-
-
-class _Contents:
-    """What each shard's bytes are called, remembered while size and time of change stay."""
-
-    def __init__(self, path: Path, known: dict[str, Any]) -> None:
-        self._path, self._known, self._new = path, known, False
-
-    @classmethod
-    def load(cls, path: Path) -> "_Contents":
-        with suppress(OSError, ValueError):
-            known = json.loads(path.read_text())
-            if isinstance(known, dict):
-                return cls(path, known)
-        return cls(path, {})
-
-    def of(self, ref: ShardRef) -> tuple[str, int | None]:
-        now = fingerprint(ref)
-        known = self._known.get(ref.url)
-        if known is None or known["fingerprint"] != now:
-            self._new = True
-            known = self._known[ref.url] = {"fingerprint": now, **_read_content(ref, now)}
-        return known["content"], known["images"]
-
-    def save(self) -> None:
-        """Only a cache: a place that cannot be written is the commit's matter to report."""
-        if not self._new:
-            return
-        with suppress(OSError):
-            self._path.parent.mkdir(parents=True, exist_ok=True)
-            temporary = self._path.with_suffix(f".{uuid.uuid4().hex}.tmp")
-            temporary.write_text(json.dumps(self._known))
-            temporary.replace(self._path)
-
-
-def _read_content(ref: ShardRef, now: dict[str, Any]) -> dict[str, Any]:
-    """Remote shards are named by what their server says of them: reading them twice would cost."""
-    named = {"content": recipe_id(now)[:CONTENT_LENGTH], "images": now.get("images")}
-    if "://" in ref.url:
-        return named
-    try:
-        return {
-            "content": shard_sha256(ref)[:CONTENT_LENGTH],
-            "images": inspect_shard(ref).images,
-        }
-    except ShardError:
-        # The worker will meet the same, and its sentence costs this shard alone.
-        return {**named, "images": 0}
 
 
 def execute(plan: Plan, executor_name: str = "local", workers: int = 1) -> RunResult:

@@ -31,6 +31,7 @@ from schemas.samples import IMAGE_SUFFIXES, Problem, Sample
 __all__ = [
     "ShardRef",
     "ShardReport",
+    "count_images",
     "expand_shards",
     "fingerprint",
     "inspect_shard",
@@ -89,6 +90,15 @@ def read_shard(ref: ShardRef) -> Iterator[Sample | Problem]:
         return
     with closing(open_stream(ref)) as stream:
         yield from _Reading(ref).run(TarBytes(stream, ref.address))
+
+
+def count_images(ref: ShardRef) -> int | None:
+    """Samples with an image; None for a remote shard, which would have to be fetched."""
+    if ref.url.startswith(SCENES):
+        from annotator.scenes.source import parse_shard
+
+        return parse_shard(ref.url).count
+    return None if "://" in ref.url else inspect_shard(ref).images
 
 
 def inspect_shard(ref: ShardRef) -> ShardReport:

@@ -17,8 +17,10 @@ from annotator.human.sidecars import read_labels
 from annotator.parts import Part, find_part, read_part, write_part
 from annotator.shards import ShardRef, read_shard
 from schemas.annotations import Annotations, image_states, table_of
+from schemas.columns import Column
+from schemas.ids import image_id
 from schemas.samples import Problem, Sample, UnreadableImage, decode_image
-from schemas.tables import HUMAN
+from schemas.tables import HUMAN, LABEL_TABLES
 from stages import AnyJudge, AnyProposer
 from stages.base import Model, Session, StageError
 
@@ -70,7 +72,7 @@ class ShardResult:
 
 
 def work_on_shard(task: ShardTask) -> Iterator[int | ShardResult]:
-    """Yield the number of images done after each batch, and the result last; never raises."""
+    """Yield the number of images done after each batch, and the result last; only a bug raises."""
     try:
         yield from _work(task)
     except (AnnotatorError, StageError, OSError) as error:
@@ -107,7 +109,7 @@ def _write(
         task.ref.name,
         key,
         {name: getattr(annotations, name) for name in names},
-        url=task.ref.url,
+        url=task.ref.address,
         fingerprint=dict(task.fingerprint),
         facts={"seconds": dict(seconds)},
     )
@@ -193,7 +195,7 @@ def _image_row(sample: Sample) -> tuple[dict[str, Any], Sample | None]:
 def _problem_row(problem: Problem, recipe: str) -> dict[str, Any]:
     return {
         "shard": problem.shard,
-        "image_id": f"{problem.shard}/{problem.key}" if problem.key is not None else None,
+        "image_id": image_id(problem.shard, problem.key) if problem.key is not None else None,
         "kind": problem.kind,
         "detail": problem.detail,
         "payload": problem.payload,
@@ -202,27 +204,27 @@ def _problem_row(problem: Problem, recipe: str) -> dict[str, Any]:
 
 
 def _stamp_candidates(found: Annotations, task: ShardTask) -> Annotations:
-    """A human label keeps recipe NULL: no recipe made it."""
-    tables = {
-        name: _stamp(getattr(found, name), recipe=task.recipe.candidates, round=task.round)
-        for name in ("images", "texts", "regions", "phrases")
+    """A human label keeps recipe and round NULL: no recipe made it."""
+    recipe, turn = task.recipe.candidates, task.round
+    labels = {
+        table: _stamp(rows, pc.not_equal(rows["source"], HUMAN), recipe=recipe, round=turn)
+        for kind, table in LABEL_TABLES.items()
+        if len(rows := found.labels(kind))
     }
-    problems = _stamp(found.problems, recipe=task.recipe.candidates)
-    return found.with_tables(**tables, problems=problems)
+    images = _stamp(found.images, recipe=recipe, round=turn)
+    return found.with_tables(
+        images=images, problems=_stamp(found.problems, recipe=recipe), **labels
+    )
 
 
-def _stamp(table: pa.Table, **values: str | int) -> pa.Table:
-    for column, value in values.items():
-        place = table.schema.get_field_index(column)
-        stamped = pa.repeat(pa.scalar(value, table.schema.field(column).type), len(table))
-        if "source" in table.column_names and "task" in table.column_names:
-            stamped = _except_human(stamped, table)
-        table = table.set_column(place, table.schema.field(place), stamped)
+def _stamp(table: pa.Table, rows: Column | None = None, **values: str | int) -> pa.Table:
+    """A copy with one value in the whole of a column, or in `rows` (bool) of it, else NULL."""
+    rows = pa.repeat(True, len(table)) if rows is None else rows
+    for name, value in values.items():
+        field = table.schema.field(name)
+        column = pc.if_else(rows, pa.scalar(value, field.type), pa.scalar(None, field.type))
+        table = table.set_column(table.schema.get_field_index(name), field, column)
     return table
-
-
-def _except_human(stamped: pa.Array, table: pa.Table) -> pa.Array:
-    return pc.if_else(pc.equal(table["source"], HUMAN), pa.scalar(None, stamped.type), stamped)
 
 
 @lru_cache(maxsize=2)

@@ -84,8 +84,13 @@ def plan(name: str | None, config: Path, limit: int | None, as_json: bool) -> No
     planned = plan_run(load_config(config), name, limit=limit)
     if as_json:
         shards = [
-            {"shard": s.task.ref.name, "url": s.task.ref.url, "todo": s.todo, "images": s.images}
-            for s in planned.shards
+            {
+                "shard": shard.task.ref.name,
+                "url": shard.task.ref.address,
+                "todo": shard.todo,
+                "images": shard.images,
+            }
+            for shard in planned.shards
         ]
         click.echo(json.dumps({"pipeline": planned.name, "shards": shards}, indent=2))
     else:
