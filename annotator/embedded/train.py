@@ -31,14 +31,19 @@ _log = logging.getLogger(__name__)
 
 @dataclass(frozen=True)
 class Plan:
-    """Rates are AdamW's at their highest; minutes count the whole training, resumed ones too."""
+    """Rates are AdamW's at their highest; minutes count the whole training, resumed ones too.
+
+    `images_to_see` more images per step teach only the vision tower in the second stage.
+    """
 
     minutes: float
     output: Path
     seed: int = 0
     threads: int = 1
     images: int = 12
+    images_to_see: int = 8
     questions: int = 6
+    heads_share: float = 0.3
     vision_minutes: float = 10
     rate: float = 1e-3
     vision_rate: float = 2e-3
@@ -140,6 +145,8 @@ class Trainer:
         plan, spent = self.plan, self.spent
         smoothing = teaching.neighbours(4.0 if plan.progress(spent) < plan.hard_from else 0.0)
         some = lessons.scenes(self.rng, plan.images, plan.level(spent))
+        if not plan.seeing(spent):
+            some += lessons.scenes(self.rng, plan.images_to_see, 1.0)
         pixels = lessons.pixels_of([scene.image for scene in some])
         features = self.model.model.get_image_features(pixels).pooler_output
         table = self.model.get_input_embeddings().weight
@@ -148,9 +155,9 @@ class Trainer:
         figures["heads"] = loss.item()
         if plan.seeing(spent):
             return loss, figures
-        answers = self._answers(features, some, pixels, smoothing)
+        answers = self._answers(features, some[: plan.images], pixels, smoothing)
         figures["answers"] = answers.item()
-        return 0.3 * loss + answers, figures
+        return plan.heads_share * loss + answers, figures
 
     def _answers(
         self, features: Tensor, some: list[Scene], pixels: Tensor, smoothing: Tensor
