@@ -6,18 +6,14 @@ from typing import TYPE_CHECKING
 
 import click
 
+from annotator.cli.options import config_option
+
 if TYPE_CHECKING:
     from annotator.config import Config
 
 
 @click.command()
-@click.option(
-    "--config",
-    default="pipelines.yaml",
-    type=click.Path(path_type=Path),
-    show_default=True,
-    help="The pipelines file.",
-)
+@config_option
 @click.option("--schema", is_flag=True, help="Print the JSON schema of the file, for editors.")
 def check(config: Path, schema: bool) -> None:
     """Say what is wrong in pipelines.yaml: every mistake at once, with its line.

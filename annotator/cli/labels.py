@@ -4,7 +4,10 @@ from pathlib import Path
 
 import click
 
+from annotator.cli.options import config_option, table_option
+
 FORMATS = ("jsonl", "coco")
+SOURCES = ("human", "model", "web")
 
 
 @click.group()
@@ -26,16 +29,10 @@ def labels() -> None:
     help="jsonl: all kept labels, one image a line; coco: kept regions that have a category.",
 )
 @click.option("--output", type=click.Path(path_type=Path), required=True, help="File to write.")
-@click.option("--table", help="Table or pipeline by name, or the path of a table's folder.")
+@table_option
 @click.option("--version", type=click.IntRange(1), help="Version to take.  [default: the latest]")
-@click.option("--source", type=click.Choice(["human", "model"]), help="Only labels of this source.")
-@click.option(
-    "--config",
-    default="pipelines.yaml",
-    type=click.Path(path_type=Path),
-    show_default=True,
-    help="The pipelines file.",
-)
+@click.option("--source", type=click.Choice(SOURCES), help="Only labels of this source.")
+@config_option
 def export(
     format_name: str,
     output: Path,

@@ -6,32 +6,32 @@ from typing import TYPE_CHECKING, Any
 
 import click
 
+from annotator.cli.options import config_option, json_option
+from annotator.executors import EXECUTORS
+
 if TYPE_CHECKING:
     from annotator.runner import Plan, RunResult
     from annotator.summary import Summary
 
-_config = click.option(
-    "--config",
-    default="pipelines.yaml",
-    type=click.Path(path_type=Path),
-    show_default=True,
-    help="The pipelines file.",
-)
-_limit = click.option("--limit", type=click.IntRange(1), help="Only the first N shards.")
-_as_json = click.option("--json", "as_json", is_flag=True, help="Print JSON for scripts.")
+limit_option = click.option("--limit", type=click.IntRange(1), help="Only the first N shards.")
 
 
 @click.command()
 @click.argument("name", required=False)
-@_config
+@config_option
 @click.option(
-    "--executor", "executor_name", default="local", show_default=True, help="`local` or `dask`."
+    "--executor",
+    "executor_name",
+    type=click.Choice(list(EXECUTORS)),
+    default="local",
+    show_default=True,
+    help="Who works on the shards: this machine, or a Dask cluster.",
 )
 @click.option(
     "--workers", type=click.IntRange(1), default=1, show_default=True, help="Worker processes."
 )
-@_limit
-@_as_json
+@limit_option
+@json_option
 def run(
     name: str | None,
     config: Path,
@@ -68,9 +68,9 @@ def run(
 
 @click.command()
 @click.argument("name", required=False)
-@_config
-@_limit
-@_as_json
+@config_option
+@limit_option
+@json_option
 def plan(name: str | None, config: Path, limit: int | None, as_json: bool) -> None:
     """Print what `run` would do: what is new, what is reused. Runs no model, writes no table.
 

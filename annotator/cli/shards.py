@@ -27,15 +27,15 @@ def shards() -> None:
 
 @shards.command()
 @click.argument("folder", type=click.Path(path_type=Path))
-@click.option("--output", required=True, type=click.Path(path_type=Path), help="folder to fill")
-@click.option("--labels", type=click.Path(path_type=Path), help="label file, or folder of them")
-@click.option("--prefix", help="shards are named PREFIX-000000.tar  [default: name of FOLDER]")
+@click.option("--output", required=True, type=click.Path(path_type=Path), help="Folder to fill.")
+@click.option("--labels", type=click.Path(path_type=Path), help="Label file, or folder of them.")
+@click.option("--prefix", help="Shards are named PREFIX-000000.tar.  [default: name of FOLDER]")
 @click.option(
     "--samples-per-shard",
     type=click.IntRange(min=1),
     default=64,
     show_default=True,
-    help="images in one shard",
+    help="Images in one shard.",
 )
 def pack(
     folder: Path, output: Path, labels: Path | None, prefix: str | None, samples_per_shard: int
@@ -64,7 +64,7 @@ def pack(
 
 @shards.command()
 @click.argument("urls", nargs=-1, required=True)
-@click.option("--json", "as_json", is_flag=True, help="one JSON object per shard")
+@click.option("--json", "as_json", is_flag=True, help="Print one JSON object per shard.")
 def inspect(urls: tuple[str, ...], as_json: bool) -> None:
     """Count what is in shards, and name what is wrong with them; URLS may be patterns.
 

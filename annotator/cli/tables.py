@@ -11,6 +11,8 @@ from typing import TYPE_CHECKING, Any
 
 import click
 
+from annotator.cli.options import config_option, json_option, table_option
+
 if TYPE_CHECKING:
     from annotator.store import DiffRow, Store, Version
 
@@ -18,26 +20,18 @@ MAX_CELL = 60
 MAX_ROWS = 1000
 """Rows that the readable format prints; the others print them all."""
 
-_table = click.option("--table", help="Table or pipeline by name, or the path of a table's folder.")
-_store = click.option(
+store_option = click.option(
     "--store",
     type=click.Path(path_type=Path),
     help="Folder of tables.  [default: the one pipelines.yaml names]",
-)
-_config = click.option(
-    "--config",
-    default="pipelines.yaml",
-    type=click.Path(path_type=Path),
-    show_default=True,
-    help="The pipelines file.",
 )
 
 
 @click.command()
 @click.argument("sql")
-@_table
-@_store
-@_config
+@table_option
+@store_option
+@config_option
 @click.option("--version", type=click.IntRange(1), help="Version to ask.  [default: the latest]")
 @click.option(
     "--format",
@@ -73,9 +67,9 @@ def query(
 
 
 @click.command()
-@_table
-@_store
-@_config
+@table_option
+@store_option
+@config_option
 def log(table: str | None, store: Path | None, config: Path) -> None:
     """List the versions of the tables: when, how many kept labels, and what was committed.
 
@@ -97,10 +91,10 @@ def _log_row(version: "Version") -> list[Any]:
 @click.command()
 @click.argument("before", metavar="A", type=click.IntRange(1))
 @click.argument("after", metavar="B", type=click.IntRange(1))
-@_table
-@_store
-@_config
-@click.option("--json", "as_json", is_flag=True, help="Print JSON for scripts.")
+@table_option
+@store_option
+@config_option
+@json_option
 def diff(
     before: int,
     after: int,

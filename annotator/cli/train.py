@@ -5,6 +5,8 @@ from typing import TYPE_CHECKING
 
 import click
 
+from annotator.cli.options import config_option
+
 if TYPE_CHECKING:
     from annotator.config import Config
     from annotator.fine_tuning import FineTuned
@@ -12,13 +14,7 @@ if TYPE_CHECKING:
 
 @click.command()
 @click.argument("name", required=False)
-@click.option(
-    "--config",
-    default="pipelines.yaml",
-    type=click.Path(path_type=Path),
-    show_default=True,
-    help="The pipelines file.",
-)
+@config_option
 def train(name: str | None, config: Path) -> None:
     """Fine-tune a checkpoint on a version of the tables (the first training by default).
 
