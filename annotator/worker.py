@@ -5,7 +5,6 @@ import time
 from collections.abc import Generator, Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
 from functools import lru_cache
-from itertools import islice
 from pathlib import Path
 from typing import Any
 
@@ -24,10 +23,13 @@ from schemas.tables import HUMAN, LABEL_TABLES
 from stages import AnyJudge, AnyProposer
 from stages.base import Model, Session, StageError
 
-IMAGES_AT_ONCE = 16
-"""Decoded images held in memory, and shared by one call of a proposer."""
+IMAGES_AT_ONCE = 32
+PIXELS_AT_ONCE = 100_000_000
+"""A batch for the proposers ends at whichever is met first: 100 million pixels are 300 MB."""
 CANDIDATES = ("images", "texts", "regions", "phrases", "problems")
 JUDGED = ("images", "verdicts")
+Read = tuple[dict[str, Any], Sample | None]
+"""An image's row, and its sample with the pixels decoded; None where they do not decode."""
 
 
 @dataclass(frozen=True)
@@ -137,8 +139,7 @@ def _propose(task: ShardTask) -> Generator[int, None, Annotations]:
     sessions = _open_sessions(task.propose, task.models)
     problems: list[Problem] = []
     pieces = []
-    samples = _samples(task.ref, problems)
-    while batch := list(islice(samples, IMAGES_AT_ONCE)):
+    for batch in _batches(_samples(task.ref, problems)):
         pieces.append(_propose_batch(batch, sessions, task))
         yield len(batch)
     left = table_of("problems", [_problem_row(p, task.recipe.candidates) for p in problems])
@@ -153,17 +154,29 @@ def _samples(ref: ShardRef, problems: list[Problem]) -> Iterator[Sample]:
             yield item
 
 
+def _batches(samples: Iterator[Sample]) -> Iterator[list[Read]]:
+    batch: list[Read] = []
+    pixels = 0
+    for row, sample in map(_image_row, samples):
+        batch.append((row, sample))
+        pixels += row["width"] * row["height"] if sample else 0
+        if len(batch) == IMAGES_AT_ONCE or pixels >= PIXELS_AT_ONCE:
+            yield batch
+            batch, pixels = [], 0
+    if batch:
+        yield batch
+
+
 def _propose_batch(
-    batch: Sequence[Sample], sessions: Sequence[Session], task: ShardTask
+    batch: Sequence[Read], sessions: Sequence[Session], task: ShardTask
 ) -> Annotations:
     rows: dict[str, list[dict[str, Any]]] = {"images": [], "texts": [], "regions": []}
     problems: list[Problem] = []
     decoded = []
-    for sample in batch:
-        row, image = _image_row(sample)
-        if image is not None:
-            decoded.append(image)
-            labels = read_labels(image, row["width"], row["height"])
+    for row, sample in batch:
+        if sample is not None:
+            decoded.append(sample)
+            labels = read_labels(sample, row["width"], row["height"])
             rows["texts"] += labels.texts
             rows["regions"] += labels.regions
             problems += labels.problems
@@ -176,7 +189,7 @@ def _propose_batch(
     return _stamp_candidates(found, task)
 
 
-def _image_row(sample: Sample) -> tuple[dict[str, Any], Sample | None]:
+def _image_row(sample: Sample) -> Read:
     encoded = sample.image_bytes()
     row = {
         "image_id": sample.image_id,
