@@ -22,7 +22,7 @@ WEIGHTS: Mapping[Task, float] = {
     "caption": 2,
     "detailed_caption": 1,
     "more_detailed_caption": 0.3,
-    "od": 3,
+    "od": 4,
     "dense_region_caption": 2,
     "region_proposal": 0.5,
     "ocr": 0.5,

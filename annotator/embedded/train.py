@@ -41,8 +41,8 @@ class Plan:
     seed: int = 0
     threads: int = 1
     images: int = 12
-    images_to_see: int = 8
-    questions: int = 6
+    images_to_see: int = 4
+    questions: int = 7
     heads_share: float = 0.3
     vision_minutes: float = 10
     rate: float = 1e-3
