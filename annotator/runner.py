@@ -51,7 +51,10 @@ class Plan:
 
 @dataclass
 class RunResult:
-    """How a run ended. `version` is None where nothing was new; then `current` still answers."""
+    """How a run ended. `version` is None where nothing was new; then `current` still answers.
+
+    `failed` says why by shard. `seconds` of `propose` and `judge` are summed over the workers.
+    """
 
     plan: Plan
     version: int | None = None
@@ -141,10 +144,10 @@ def execute(plan: Plan, executor_name: str = "local", workers: int = 1) -> RunRe
     result = RunResult(plan)
     todo = [shard for shard in plan.shards if shard.todo != "nothing"]
     _work(todo, run_shards, workers, result)
-    result.seconds["work"] = perf_counter() - started
-    started = perf_counter()
+    worked = perf_counter()
     result.version = _commit(store, plan, result.failed)
-    result.seconds["commit"] = perf_counter() - started
+    ended = perf_counter()
+    result.seconds |= {"commit": ended - worked, "all": ended - started}
     versions = store.versions()
     result.current = versions[-1].number if versions else None
     return result

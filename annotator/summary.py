@@ -6,22 +6,20 @@ from typing import Any
 
 import duckdb
 
-from schemas.tables import IMAGE_STATES, LABEL_TABLES
+from schemas.tables import IMAGE_STATES, LABEL_TABLES, REJECTIONS
 
-_REJECTED = "verdict IN ('drop', 'quarantine')"
 _FUNNEL = f"""
-WITH alone AS (
+WITH rejected_by_one AS (
     SELECT image_id, kind, source, label_no, min(filter) AS filter
-    FROM verdicts WHERE {_REJECTED}
+    FROM verdicts WHERE verdict IN {REJECTIONS}
     GROUP BY ALL HAVING count(DISTINCT filter) = 1
 )
 SELECT filter,
        count(*) FILTER (verdict = 'flag') AS flagged,
        count(*) FILTER (verdict = 'quarantine') AS quarantined,
        count(*) FILTER (verdict = 'drop') AS dropped,
-       coalesce(any_value(alone.labels), 0) AS alone
+       (SELECT count(*) FROM rejected_by_one r WHERE r.filter = verdicts.filter) AS alone
 FROM verdicts
-LEFT JOIN (SELECT filter, count(*) AS labels FROM alone GROUP BY filter) AS alone USING (filter)
 GROUP BY filter ORDER BY quarantined + dropped DESC, flagged DESC, filter
 """
 
@@ -103,7 +101,7 @@ def render(summary: Summary) -> str:
     if summary.funnel:
         blocks.append(
             _table(
-                ("filter", "flag", "quarantine", "drop", "alone"),
+                ("filter", "flag", "quarantine", "drop", "by it alone"),
                 [(r.filter, r.flagged, r.quarantined, r.dropped, r.alone) for r in summary.funnel],
                 words=1,
             )

@@ -5,6 +5,7 @@ from pathlib import Path
 import click
 
 from annotator.cli.options import config_option, table_option
+from annotator.cli.words import counted
 
 FORMATS = ("jsonl", "coco")
 SOURCES = ("human", "model", "web")
@@ -56,4 +57,5 @@ def export(
     write = {"jsonl": export_jsonl, "coco": export_coco}[format_name]
     with closing(open_table(table, None, config).connect(version)) as connection:
         written = write(connection, output, source)
-    click.echo(f"{output}: {written.images:,} images, {written.labels:,} labels", err=True)
+    held = f"{counted(written.images, 'image')}, {counted(written.labels, 'label')}"
+    click.echo(f"{output}: {held}", err=True)

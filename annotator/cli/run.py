@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING, Any
 import click
 
 from annotator.cli.options import config_option, json_option
+from annotator.cli.words import counted
 from annotator.executors import EXECUTORS
 
 if TYPE_CHECKING:
@@ -57,9 +58,13 @@ def run(
     plan = plan_run(load_config(config), name, limit=limit)
     click.echo(_plan_text(plan), err=True)
     result = execute(plan, executor_name, workers)
-    with Store.open(plan.table).connect(result.current) as connection:
+    store = Store.open(plan.table)
+    with store.connect(result.current) as connection:
         summary = summarise(connection) if result.current else None
-    click.echo(_run_json(result, summary) if as_json else _run_text(result, summary))
+    if as_json:
+        click.echo(_run_json(result, summary))
+    else:
+        click.echo(_run_text(result, summary, store.plain_duckdb()))
     for shard, error in result.failed.items():
         click.echo(f"shard {shard} failed: {error}", err=True)
     if result.failed:
@@ -99,14 +104,16 @@ def plan(name: str | None, config: Path, limit: int | None, as_json: bool) -> No
 
 def _plan_text(plan: "Plan") -> str:
     images = [shard.images for shard in plan.shards if shard.todo == "propose"]
-    counted = f" ({sum(n or 0 for n in images):,} images)" if images and None not in images else ""
+    known = [n for n in images if n is not None]
+    whole = f" ({counted(sum(known), 'image')})" if images and known == images else ""
     return (
-        f"{plan.name}: {len(plan.shards)} shards: {plan.count('propose')} for the model{counted},"
-        f" {plan.count('judge')} to judge again, {plan.count('nothing')} reused → {plan.table}"
+        f"{plan.name}: {counted(len(plan.shards), 'shard')}: {plan.count('propose')} for the"
+        f" model{whole}, {plan.count('judge')} to judge again, {plan.count('nothing')} reused"
+        f" → {plan.table}"
     )
 
 
-def _run_text(result: "RunResult", summary: "Summary | None") -> str:
+def _run_text(result: "RunResult", summary: "Summary | None", plain_duckdb: str) -> str:
     from annotator.summary import render
 
     if summary is None:
@@ -114,16 +121,16 @@ def _run_text(result: "RunResult", summary: "Summary | None") -> str:
     new = (
         f"version {result.version}" if result.version else f"nothing new, version {result.current}"
     )
-    images = sum(summary.images.values())
-    steps = ", ".join(f"{step} {seconds:.1f} s" for step, seconds in result.seconds.items())
+    images = counted(sum(summary.images.values()), "image")
+    times = " · ".join(f"{step} {seconds:.1f} s" for step, seconds in result.seconds.items())
     return "\n".join(
         [
-            f"{result.plan.name}: {new} · {images:,} images in {summary.shards} shards",
+            f"{result.plan.name}: {new} · {images} in {counted(summary.shards, 'shard')}",
             "",
             render(summary),
             "",
-            f"time     {steps}",
-            f'tables   duckdb "ducklake:sqlite:{result.plan.table}/catalog.sqlite"',
+            f"time     {times}",
+            f"tables   {plain_duckdb}",
         ]
     )
 

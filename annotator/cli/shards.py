@@ -7,6 +7,8 @@ from typing import TYPE_CHECKING, Any
 
 import click
 
+from annotator.cli.words import counted
+
 if TYPE_CHECKING:
     from annotator.human.coco_split import LeftOut
     from annotator.shards import ShardReport
@@ -55,8 +57,8 @@ def pack(
     for shard in summary.shards:
         click.echo(shard)
     click.echo(
-        f"{_number(summary.images, 'image')} in {_number(len(summary.shards), 'shard')}, "
-        f"{summary.labelled} with labels from {_number(len(summary.label_files), 'label file')}",
+        f"{counted(summary.images, 'image')} in {counted(len(summary.shards), 'shard')}, "
+        f"{summary.labelled} with labels from {counted(len(summary.label_files), 'label file')}",
         err=True,
     )
     _say_left_out(summary.left_out)
@@ -87,7 +89,7 @@ def inspect(urls: tuple[str, ...], as_json: bool) -> None:
         else:
             _show(report, as_json)
     if unreadable:
-        raise ShardError(f"{unreadable} of {_number(len(refs), 'shard')} cannot be read at all")
+        raise ShardError(f"{unreadable} of {counted(len(refs), 'shard')} cannot be read at all")
 
 
 def _show(report: "ShardReport", as_json: bool) -> None:
@@ -96,8 +98,8 @@ def _show(report: "ShardReport", as_json: bool) -> None:
         return
     members = ", ".join(f"{suffix} {count}" for suffix, count in report.suffixes.items())
     click.echo(
-        f"{report.ref.address}: {_number(report.samples, 'sample')}, "
-        f"{_number(report.images, 'image')}, {report.size / 1e6:.1f} MB ({members or 'empty'})"
+        f"{report.ref.address}: {counted(report.samples, 'sample')}, "
+        f"{counted(report.images, 'image')}, {report.size / 1e6:.1f} MB ({members or 'empty'})"
     )
     for problem in report.problems[:SHOWN]:
         click.echo(f"  {problem.kind}: {problem.detail}")
@@ -122,12 +124,8 @@ def _as_json(report: "ShardReport") -> dict[str, Any]:
 
 def _say_left_out(left_out: "Sequence[LeftOut]") -> None:
     if left_out:
-        click.echo(f"left out: {_number(len(left_out), 'entry', 'entries')}", err=True)
+        click.echo(f"left out: {counted(len(left_out), 'entry', 'entries')}", err=True)
     for entry in left_out[:SHOWN]:
         click.echo(f"  {entry.path}: {entry.reason}", err=True)
     if len(left_out) > SHOWN:
         click.echo(f"  … and {len(left_out) - SHOWN} more", err=True)
-
-
-def _number(count: int, one: str, many: str | None = None) -> str:
-    return f"{count} {one if count == 1 else many or one + 's'}"
