@@ -107,9 +107,9 @@ def _plan_text(plan: "Plan") -> str:
     known = [n for n in images if n is not None]
     whole = f" ({counted(sum(known), 'image')})" if images and known == images else ""
     return (
-        f"{plan.name}: {counted(len(plan.shards), 'shard')}: {plan.count('propose')} for the"
-        f" model{whole}, {plan.count('judge')} to judge again, {plan.count('nothing')} reused"
-        f" → {plan.table}"
+        f"{plan.name} → {plan.table}: {counted(len(plan.shards), 'shard')},"
+        f" {plan.count('propose')} for the model{whole},"
+        f" {plan.count('judge')} to judge again, {plan.count('nothing')} reused"
     )
 
 
