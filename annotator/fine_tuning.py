@@ -68,13 +68,12 @@ def fine_tune(config: Config, name: str | None = None) -> FineTuned:
 
 def _version(store: Store, training: Training) -> int:
     """The number of the version to learn from."""
-    numbers = [version.number for version in store.versions()]
-    if not numbers:
+    if training.version != "latest":
+        return store.version(training.version).number
+    versions = store.versions()
+    if not versions:
         raise StoreError(f"{store.root}: no version yet: `annotator run` makes the first")
-    wanted = numbers[-1] if training.version == "latest" else training.version
-    if wanted not in numbers:
-        raise StoreError(f"{store.root}: no version {wanted}: it has 1 to {numbers[-1]}")
-    return wanted
+    return versions[-1].number
 
 
 def _parent_checkpoint(config: Config, training: Training) -> tuple[Path, str]:

@@ -55,7 +55,7 @@ def run_query(store: Store, sql: str, version: int | None = None) -> pa.Table:
     with closing(store.connect(version)) as connection:
         tree = _parse(connection, sql)
         for number in _versions_named(tree):
-            snapshot = store.snapshot_of(number)
+            snapshot = store.version(number).snapshot
             attach(connection, store.root, alias=f"v{number}", snapshot=snapshot)
         _confine(connection, store.data_folder())
         try:
@@ -94,7 +94,7 @@ class Tables:
 
     def at(self, version: int) -> "Tables":
         """The same tables at another version; StoreError where there is none of that number."""
-        self.store.snapshot_of(version)
+        self.store.version(version)
         return Tables(self.store, version)
 
     def sql(self, sql: str) -> Rows:

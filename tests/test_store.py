@@ -150,7 +150,7 @@ def test_a_version_says_what_it_holds_and_where_it_is_from(store):
 
 def test_an_unknown_version_is_named_with_those_there_are(store):
     with pytest.raises(StoreError, match="no version 1: it has none yet"):
-        store.snapshot_of(1)
+        store.version(1)
     commit(store, small_entry(store.root, "s0"))
     with pytest.raises(StoreError, match="no version 7: it has 1 to 1"):
         store.connect(7)
@@ -345,7 +345,7 @@ def test_a_plain_duckdb_reads_the_views_at_any_version(store, plain):
     assert store.plain_duckdb() == f'duckdb "{address}"'
     plain.execute(f"ATTACH '{address}' AS now")
     assert plain.execute("SELECT count(*) FROM now.regions").fetchall() == [(10,)]
-    snapshot = store.snapshot_of(1)
+    snapshot = store.version(1).snapshot
     plain.execute(f"ATTACH '{address}' AS old (SNAPSHOT_VERSION {snapshot})")
     plain.execute("USE old")
     assert plain.execute("SELECT count(*) FROM regions").fetchall() == [(4,)]

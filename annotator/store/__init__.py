@@ -15,8 +15,7 @@ import duckdb
 
 from annotator.errors import StoreError
 from annotator.store import catalog, lake
-from annotator.store import diff as differ
-from annotator.store.diff import DiffRow
+from annotator.store.diff import DiffRow, diff_snapshots
 from annotator.store.incoming import ShardCommit
 from annotator.store.transaction import LOCK, Message, commit, committing
 from schemas.tables import SCHEMA_VERSION
@@ -104,24 +103,28 @@ class Store:
             if "version" in found.extra
         ]
 
-    def snapshot_of(self, version: int | None) -> int | None:
-        """DuckLake's snapshot of a version, the latest by default; None before the first commit."""
+    def version(self, number: int) -> Version:
+        """StoreError names those that there are."""
         versions = self.versions()
-        if version is None:
-            return versions[-1].snapshot if versions else None
         for known in versions:
-            if known.number == version:
-                return known.snapshot
+            if known.number == number:
+                return known
         there = f"it has 1 to {versions[-1].number}" if versions else "it has none yet"
-        raise StoreError(f"{self.root}: no version {version}: {there}")
+        raise StoreError(f"{self.root}: no version {number}: {there}")
 
     def diff(self, before: int, after: int) -> list[DiffRow]:
         """What changed from one version to another, as counts of kept labels."""
-        return differ.diff(self.root, self._snapshot(before), self._snapshot(after))
+        snapshots = (self.version(number).snapshot for number in (before, after))
+        return diff_snapshots(self.root, *snapshots)
 
     def connect(self, version: int | None = None) -> duckdb.DuckDBPyConnection:
-        """A read-only connection in which tables and views are as they were at that version."""
-        return lake.open_lake(self.root, snapshot=self.snapshot_of(version))
+        """Read-only; tables and views are as they were at that version, the latest by default.
+
+        Later commits stay out of sight.
+        """
+        # None before the first commit.
+        known = [self.version(version)] if version else self.versions()[-1:]
+        return lake.open_lake(self.root, snapshot=known[0].snapshot if known else None)
 
     def data_folder(self) -> Path:
         """Where all files lie that a query reads."""
@@ -136,11 +139,6 @@ class Store:
             f"duckdb -cmd \"ATTACH '{address}' AS lake "
             f"(DATA_PATH '{self.data_folder()}/', OVERRIDE_DATA_PATH true); USE lake\""
         )
-
-    def _snapshot(self, version: int) -> int:
-        snapshot = self.snapshot_of(version)
-        assert snapshot is not None
-        return snapshot
 
 
 def is_store(root: Path) -> bool:

@@ -51,7 +51,7 @@ class DiffRow:
         return self.before - self.same
 
 
-def diff(root: Path, before: int, after: int) -> list[DiffRow]:
+def diff_snapshots(root: Path, before: int, after: int) -> list[DiffRow]:
     """Rows by kind, source and group between two snapshots of the lake."""
     rows = []
     with closing(connect()) as connection:
