@@ -12,11 +12,6 @@ def image_id(shard: str, key: str) -> str:
     return f"{shard}/{key}"
 
 
-def label_id(image: str, source: str, kind: str, label_no: int) -> str:
-    """`image_id/source/kind/label_no`: the public text form of a label's natural key."""
-    return f"{image}/{source}/{kind}/{label_no}"
-
-
 def local_id(source: str, kind: str, label_no: int) -> str:
     """A label's id within its image, as the column `parent` holds it."""
     return f"{source}/{kind}/{label_no}"

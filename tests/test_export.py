@@ -3,11 +3,13 @@ import os
 from pathlib import Path
 
 import duckdb
+import pyarrow as pa
 import pytest
 
 from annotator.errors import AnnotatorError
 from annotator.human.export import Exported, export_coco, export_jsonl
 from schemas.annotations import Annotations
+from schemas.tables import LABEL_TABLES
 
 
 def row(image_id: str, label_no: int, source: str = "model", **columns: object) -> dict:
@@ -41,13 +43,25 @@ REGIONS = [
 PHRASES = [row("a/1", 0, phrase="café", char_start=3, char_end=7)]
 
 
+def connect(**rows: list[dict]) -> duckdb.DuckDBPyConnection:
+    """With views as those of the lake: the public id stands first."""
+    made = Annotations.of(**rows)
+    connection = duckdb.connect()
+    connection.register("images", made.images)
+    for kind, name in LABEL_TABLES.items():
+        labels = made.labels(kind)
+        ids = [label_id(kind, label) for label in labels.to_pylist()]
+        connection.register(name, labels.add_column(0, "label_id", pa.array(ids, pa.string())))
+    return connection
+
+
+def label_id(kind: str, label: dict) -> str:
+    return f"{label['image_id']}/{label['source']}/{kind}/{label['label_no']}"
+
+
 @pytest.fixture
 def tables() -> duckdb.DuckDBPyConnection:
-    made = Annotations.of(images=IMAGES, texts=TEXTS, regions=REGIONS, phrases=PHRASES)
-    connection = duckdb.connect()
-    for name in ("images", "texts", "regions", "phrases"):
-        connection.register(name, getattr(made, name))
-    return connection
+    return connect(images=IMAGES, texts=TEXTS, regions=REGIONS, phrases=PHRASES)
 
 
 def test_jsonl_has_one_line_per_image_in_order_with_its_labels(tables, tmp_path: Path) -> None:
@@ -113,11 +127,7 @@ def test_pycocotools_reads_the_coco_file(tables, tmp_path: Path) -> None:
 
 
 def test_an_empty_table_gives_a_valid_empty_file(tmp_path: Path) -> None:
-    made = Annotations.of()
-    connection = duckdb.connect()
-    for name in ("images", "texts", "regions", "phrases"):
-        connection.register(name, getattr(made, name))
-    export_coco(connection, tmp_path / "empty.json")
+    export_coco(connect(), tmp_path / "empty.json")
     coco = json.loads((tmp_path / "empty.json").read_text())
     assert (coco["images"], coco["annotations"], coco["categories"]) == ([], [], [])
 
@@ -129,10 +139,7 @@ def test_more_rows_than_one_fetch_are_all_written(tmp_path: Path) -> None:
         for n in range(2_500)
         for k in range(2)
     ]
-    made = Annotations.of(images=images, regions=regions)
-    connection = duckdb.connect()
-    for name in ("images", "texts", "regions", "phrases"):
-        connection.register(name, getattr(made, name))
+    connection = connect(images=images, regions=regions)
     expected = Exported(images=2_500, labels=5_000)
     assert export_jsonl(connection, tmp_path / "a.jsonl") == expected
     assert export_coco(connection, tmp_path / "a.json") == expected

@@ -81,13 +81,12 @@ def export_coco(
 
 def _lines_sql(source: str | None) -> str:
     """Rows (image_id, kind, JSON): an image's own row first, then its labels."""
-    image = _json_sql({name: name for name in IMAGE_KEYS})
+    image = _json_sql(IMAGE_KEYS)
     selects = [
         f"SELECT image_id, '' AS kind, '' AS source, 0 AS label_no, {image} AS json FROM images"
     ]
     for kind, table in LABEL_TABLES.items():
-        columns = {name: name for name in TABLES[table].names if name not in NOT_REPEATED}
-        label = _json_sql({"label_id": _label_id_sql(kind), **columns})
+        label = _json_sql(["label_id", *(n for n in TABLES[table].names if n not in NOT_REPEATED)])
         selects.append(
             f"SELECT image_id, '{kind}', source, label_no, {label} FROM {table}"
             f" WHERE {_of_source(source)}"
@@ -96,12 +95,8 @@ def _lines_sql(source: str | None) -> str:
     return f"SELECT image_id, kind, json FROM ({rows}) ORDER BY image_id, kind, source, label_no"
 
 
-def _json_sql(columns: Mapping[str, str]) -> str:
-    return "to_json({" + ", ".join(f"'{name}': {sql}" for name, sql in columns.items()) + "})"
-
-
-def _label_id_sql(kind: str) -> str:
-    return f"concat_ws('/', image_id, source, '{kind}', label_no)"
+def _json_sql(columns: Sequence[str]) -> str:
+    return "to_json({" + ", ".join(f"'{name}': {name}" for name in columns) + "})"
 
 
 def _of_source(source: str | None) -> str:
@@ -138,7 +133,7 @@ COCO_REGIONS = (
     + COCO_IMAGES
     + """)
     SELECT numbered.id, category, x0, y0, x1, y1, points, coalesce(crowd, false), score, source,
-        concat_ws('/', image_id, source, 'region', label_no)
+        label_id
     FROM regions JOIN numbered USING (image_id)
     WHERE category IS NOT NULL AND {where}
     ORDER BY image_id, source, label_no
