@@ -31,7 +31,7 @@ MAX_NAME = 120
 class Manifest(BaseModel):
     """What an attempt made. `rows` names every table of the part, `files` those that have rows.
 
-    `files` are names in the part's folder. `sha256` is of the shard, where it is known.
+    `files` are names in the part's folder; `url` and `fingerprint` are of the shard.
     """
 
     model_config = ConfigDict(frozen=True, extra="forbid")
@@ -40,7 +40,6 @@ class Manifest(BaseModel):
     recipe: str
     url: str
     fingerprint: dict[str, Any]
-    sha256: str | None
     rows: dict[str, int]
     files: dict[str, str]
     facts: dict[str, Any]
@@ -62,7 +61,6 @@ def write_part(
     *,
     url: str,
     fingerprint: Mapping[str, Any],
-    sha256: str | None = None,
     facts: Mapping[str, Any] | None = None,
 ) -> Part:
     """Write any subset of the tables, rows in the order given; the part exists once this returns.
@@ -77,7 +75,6 @@ def write_part(
         recipe=recipe,
         url=url,
         fingerprint=dict(fingerprint),
-        sha256=sha256,
         rows={name: len(table) for name, table in tables.items()},
         files={name: f"{name}.parquet" for name, table in tables.items() if len(table)},
         facts=dict(facts or {}),

@@ -68,7 +68,6 @@ class ShardResult:
     """How a shard ended: with its two parts, or with the sentence that says why not."""
 
     shard: str
-    images: int = 0
     seconds: Mapping[str, float] | None = None
     error: str | None = None
 
@@ -96,7 +95,7 @@ def _work(task: ShardTask) -> Iterator[int | ShardResult]:
     annotations = judge_annotations(annotations, task.judge, task.recipe.judged)
     seconds["judge"] = time.perf_counter() - started
     _write(task, task.judged_key, annotations, JUDGED, seconds)
-    yield ShardResult(task.ref.name, images=len(annotations.images), seconds=seconds)
+    yield ShardResult(task.ref.name, seconds=seconds)
 
 
 def _write(

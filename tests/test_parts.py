@@ -30,7 +30,6 @@ def test_the_manifest_says_what_was_made_of_what(tmp_path):
         "recipe": "first",
         "url": "s0.tar",
         "fingerprint": {"size": 3},
-        "sha256": None,
         "rows": {
             "images": 2,
             "texts": 2,
