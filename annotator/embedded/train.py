@@ -40,9 +40,9 @@ class Plan:
     output: Path
     seed: int = 0
     threads: int = 1
-    images: int = 12
-    images_to_see: int = 4
-    questions: int = 7
+    images: int = 8
+    images_to_see: int = 2
+    questions: int = 6
     heads_share: float = 0.3
     vision_minutes: float = 10
     rate: float = 1e-3
