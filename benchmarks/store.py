@@ -15,12 +15,14 @@ from pathlib import Path
 import numpy as np
 import pyarrow as pa
 from figures import write_figures
+from made_up_labels import filled
 
 from annotator.parts import write_part
 from annotator.store import ShardCommit, Store
 from schemas.tables import TABLES
 
 RECIPE = "benchmark"
+KEY = ("image_id", "source", "label_no", "shard")
 
 
 def main() -> None:
@@ -105,7 +107,7 @@ def make_shard(root: Path, shard: str, images: int, seed: int) -> ShardCommit:
     tables = {name: schema.empty_table() for name, schema in TABLES.items()}
     numbers = np.random.default_rng(seed)
     ids = [f"{shard}/{i:06}" for i in range(images)]
-    tables["images"] = filled("images", image_id=ids, shard=[shard] * images, key=ids)
+    tables["images"] = filled("images", {"image_id": ids, "shard": [shard] * images, "key": ids})
     tables["texts"] = labels("texts", shard, ids, 2, text=["a dog on the grass"] * images * 2)
     count = images * 10
     corners = numbers.uniform(0, 1000, (4, count)).astype(np.float32)
@@ -113,12 +115,9 @@ def make_shard(root: Path, shard: str, images: int, seed: int) -> ShardCommit:
     category = [f"category {c}" for c in numbers.zipf(1.3, count).clip(max=3000)]
     tables["regions"] = labels("regions", shard, ids, 10, **sides, category=category)
     rejected = tables["regions"].slice(0, count // 10)
-    tables["verdicts"] = filled(
-        "verdicts",
-        **{name: rejected[name] for name in ("image_id", "source", "label_no", "shard")},
-        kind=["region"] * len(rejected),
-        verdict=["drop"] * len(rejected),
-    )
+    keys = {name: rejected[name].combine_chunks() for name in KEY}
+    rule = {"kind": ["region"] * len(rejected), "verdict": ["drop"] * len(rejected)}
+    tables["verdicts"] = filled("verdicts", {**keys, **rule})
     part = write_part(root / "parts", shard, RECIPE, tables, url=shard, fingerprint={})
     files = {name: part.folder / file for name, file in part.manifest.files.items()}
     return ShardCommit(shard, RECIPE, files, part.manifest.rows, str(part.folder))
@@ -126,21 +125,13 @@ def make_shard(root: Path, shard: str, images: int, seed: int) -> ShardCommit:
 
 def labels(name: str, shard: str, ids: Sequence[str], each: int, **columns: object) -> pa.Table:
     """`each` labels of every image."""
-    return filled(
-        name,
-        image_id=[image for image in ids for _ in range(each)],
-        source=["model"] * len(ids) * each,
-        label_no=list(range(each)) * len(ids),
-        shard=[shard] * len(ids) * each,
-        **columns,
-    )
-
-
-def filled(name: str, **columns: object) -> pa.Table:
-    """A table in its schema; columns that are not given are NULL."""
-    rows = len(columns["image_id"])  # type: ignore[arg-type]  # every caller gives it as a list
-    given = {field.name: columns.get(field.name, [None] * rows) for field in TABLES[name]}
-    return pa.table(given, schema=TABLES[name])
+    key = {
+        "image_id": [image for image in ids for _ in range(each)],
+        "source": ["model"] * len(ids) * each,
+        "label_no": list(range(each)) * len(ids),
+        "shard": [shard] * len(ids) * each,
+    }
+    return filled(name, {**key, **columns})
 
 
 if __name__ == "__main__":
