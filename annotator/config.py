@@ -7,6 +7,7 @@ from typing import Annotated, Literal, TypeVar
 
 from pydantic import (
     BaseModel,
+    BeforeValidator,
     ConfigDict,
     Field,
     PrivateAttr,
@@ -21,7 +22,7 @@ from annotator.errors import ConfigError
 from annotator.yaml_locations import MAX_BYTES, Document, Mistake, Place, read_yaml, shown
 from stages import AnyJudge, AnyProposer
 from stages.base import Model
-from stages.florence2.prompts import normalise_task
+from stages.florence2.prompts import normalise_tasks
 
 Entry = TypeVar("Entry")
 Name = Annotated[str, StringConstraints(pattern=NAME, max_length=64)]
@@ -65,8 +66,8 @@ class Training(_Options):
     labels: Literal["human", "kept"] = Field(
         "human", description="labels that people made, or all that judgement kept"
     )
-    tasks: Annotated[list[TaughtTask], Field(min_length=1)] = Field(
-        ["od"], description="Florence-2 tasks to teach"
+    tasks: Annotated[list[TaughtTask], Field(min_length=1), BeforeValidator(normalise_tasks)] = (
+        Field(["od"], description="Florence-2 tasks to teach")
     )
     output: Text = Field(description="folder of the new checkpoint")
     epochs: float = Field(7, gt=0, description="passes over the labels")
@@ -75,13 +76,6 @@ class Training(_Options):
     freeze_vision: bool = Field(True, description="leave the vision tower as it is")
     seed: int = Field(0, ge=0, description="of the order of the labels")
     minutes: float | None = Field(None, gt=0, description="stop after so long, done or not")
-
-    @field_validator("tasks", mode="before")
-    @classmethod
-    def _accept_tokens(cls, value: object) -> object:
-        if not isinstance(value, list):
-            return value
-        return [normalise_task(task) if isinstance(task, str) else task for task in value]
 
     @field_validator("tasks")
     @classmethod

@@ -86,6 +86,13 @@ def normalise_task(name: str) -> str:
     return name.strip().removeprefix("<").removesuffix(">").lower()
 
 
+def normalise_tasks(value: object) -> object:
+    """Of a list of names each; whatever is none stays, for the type to refuse."""
+    if not isinstance(value, list | tuple):
+        return value
+    return [normalise_task(task) if isinstance(task, str) else task for task in value]
+
+
 @dataclass(frozen=True, slots=True)
 class Prompt:
     """`ids` with `<s>` and `</s>`, without image tokens; `cut`: the input text was too long."""

@@ -1,12 +1,12 @@
 """Florence2: one stage for the whole list of tasks, since they share one vision encoding."""
 
 from collections.abc import Mapping
-from typing import Any, ClassVar, Literal
+from typing import Annotated, Any, ClassVar, Literal
 
-from pydantic import Field, field_validator, model_validator
+from pydantic import BeforeValidator, Field, model_validator
 
 from stages.base import Model, Proposer, Session
-from stages.florence2.prompts import CAPTION_LEVELS, TASKS, Task, normalise_task
+from stages.florence2.prompts import CAPTION_LEVELS, TASKS, Task, normalise_tasks
 
 ImageTask = Literal[
     "caption",
@@ -30,7 +30,7 @@ class Florence2(Proposer):
 
     stage: Literal["florence2"] = Field("florence2", description="name of this stage")
     model: str = Field(description="name of a checkpoint under `models`")
-    tasks: tuple[ImageTask, ...] = Field(
+    tasks: Annotated[tuple[ImageTask, ...], BeforeValidator(normalise_tasks)] = Field(
         description="what to ask of every image, in this order; caption_to_phrase_grounding "
         "grounds every caption that the other tasks make",
     )
@@ -57,13 +57,6 @@ class Florence2(Proposer):
     batch_size: int = Field(
         8, ge=1, description="prompts decoded together; changes the speed, not the labels"
     )
-
-    @field_validator("tasks", mode="before")
-    @classmethod
-    def _accept_tokens(cls, value: Any) -> Any:
-        if not isinstance(value, list | tuple):
-            return value
-        return [normalise_task(task) if isinstance(task, str) else task for task in value]
 
     @model_validator(mode="after")
     def _check_tasks(self) -> "Florence2":
