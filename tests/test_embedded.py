@@ -11,7 +11,8 @@ from annotator.embedded.build import build_checkpoint
 from annotator.embedded.exam import examine
 from annotator.embedded.export import CHECKPOINT, export_checkpoint
 from annotator.embedded.lessons import grid_truth
-from annotator.embedded.train import Plan, Trainer
+from annotator.embedded.plan import Plan
+from annotator.embedded.train import Trainer
 from annotator.scenes.draw import Scene, Thing
 
 
