@@ -52,8 +52,8 @@ def run_query(store: Store, sql: str, version: int | None = None) -> pa.Table:
 
     QueryError for SQL that is wrong, that would write, or that reaches outside the tables.
     """
+    tree = _parse(sql)
     with closing(store.connect(version)) as connection:
-        tree = _parse(connection, sql)
         for number in _versions_named(tree):
             snapshot = store.version(number).snapshot
             attach(connection, store.root, alias=f"v{number}", snapshot=snapshot)
@@ -127,13 +127,14 @@ def open_tables(path: Path | str) -> Tables:
     return Tables(Store.open(Path(path)))
 
 
-def _parse(connection: duckdb.DuckDBPyConnection, sql: str) -> dict[str, Any]:
+def _parse(sql: str) -> dict[str, Any]:
     """The syntax tree of one SELECT that calls no table function but those listed."""
-    try:
-        statements = connection.extract_statements(sql)
-    except duckdb.Error as error:
-        raise QueryError(_reason(error)) from error
-    [(text,)] = connection.execute("SELECT json_serialize_sql(?)", [sql]).fetchall()
+    with closing(duckdb.connect()) as parser:
+        try:
+            statements = parser.extract_statements(sql)
+        except duckdb.Error as error:
+            raise QueryError(_reason(error)) from error
+        [(text,)] = parser.execute("SELECT json_serialize_sql(?)", [sql]).fetchall()
     tree: dict[str, Any] = json.loads(text)
     if len(statements) != 1 or tree["error"]:
         raise QueryError("only one SELECT can be run here, nothing that writes or attaches")
