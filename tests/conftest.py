@@ -74,3 +74,11 @@ def pictures():
     sizes = [(200, 120), (160, 160), (64, 90)]
     colours = [random.integers(0, 256, (3, 5, 3), dtype=np.uint8) for _ in sizes]
     return [Image.fromarray(c).resize(s) for c, s in zip(colours, sizes, strict=True)]
+
+
+@pytest.fixture(scope="session")
+def empty_tables(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A folder of tables without a version, to be copied: making one takes most of a second."""
+    from annotator.store import Store
+
+    return Store.create_or_open(tmp_path_factory.mktemp("made_once") / "empty").root

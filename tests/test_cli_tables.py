@@ -1,6 +1,7 @@
 import csv
 import io
 import json
+import shutil
 
 import pytest
 from click.testing import CliRunner
@@ -87,11 +88,11 @@ def test_diff_counts_what_changed(folder):
     }
 
 
-def test_without_tables_or_with_several_the_user_is_told(folder, tmp_path):
+def test_without_tables_or_with_several_the_user_is_told(empty_tables, tmp_path):
     with pytest.raises(StoreError, match="no tables here yet: `annotator run` makes them"):
         invoke(log, "--store", tmp_path)
-    Store.create_or_open(tmp_path / "one")
-    Store.create_or_open(tmp_path / "two")
+    for name in ("one", "two"):
+        shutil.copytree(empty_tables, tmp_path / name)
     with pytest.raises(StoreError, match="choose with --table one of one, two"):
         invoke(log, "--store", tmp_path)
     with pytest.raises(StoreError, match="three: no tables here"):

@@ -3,6 +3,7 @@
 import hashlib
 import io
 import json
+import shutil
 import tarfile
 from collections.abc import Sequence
 from pathlib import Path
@@ -62,7 +63,7 @@ def region_row(key: str) -> dict:
 
 
 @pytest.fixture
-def project(tmp_path: Path, tiny_checkpoint: Path) -> Path:
+def project(tmp_path: Path, tiny_checkpoint: Path, empty_tables: Path) -> Path:
     """A folder with a shard, one version of its tables with human boxes, and pipelines.yaml."""
     pictures = {colour: picture(colour) for colour in COLOURS}
     write_shard(tmp_path / "squares.tar", pictures)
@@ -70,7 +71,7 @@ def project(tmp_path: Path, tiny_checkpoint: Path) -> Path:
     rows: dict[str, list[dict]] = {name: [] for name in TABLES}
     rows["images"] = [image_row(key, encoded, url) for key, encoded in pictures.items()]
     rows["regions"] = [region_row(key) for key in pictures]
-    root = tmp_path / "tables" / "squares"
+    root = Path(shutil.copytree(empty_tables, tmp_path / "tables" / "squares"))
     store = Store.create_or_open(root)
     made = {name: table_of(name, found) for name, found in rows.items()}
     commit(store, entry_of(root, "squares", "first", made))

@@ -18,11 +18,6 @@ from annotator.store import DiffRow, Store, lake
 from schemas.annotations import Annotations, kept, table_of
 
 
-@pytest.fixture(scope="module")
-def empty_tables(tmp_path_factory):
-    return Store.create_or_open(tmp_path_factory.mktemp("made_once") / "cells").root
-
-
 @pytest.fixture
 def store(tmp_path, empty_tables):
     shutil.copytree(empty_tables, tmp_path / "cells")
