@@ -2,14 +2,16 @@ import csv
 import io
 import json
 import shutil
+import time
+from datetime import UTC, datetime
 
 import pytest
 from click.testing import CliRunner
 from small_tables import commit, small_entry
 
-from annotator.cli.tables import diff, log, print_table, query
+from annotator.cli.tables import _log_row, diff, log, print_table, query
 from annotator.errors import StoreError
-from annotator.store import Store
+from annotator.store import Store, Version
 
 COUNTED = ["images", "texts", "regions", "phrases"]
 
@@ -65,6 +67,21 @@ def test_log_lists_the_latest_version_first_and_says_how_duckdb_opens_it(folder)
         "in DuckDB's own client: "
         f'duckdb "ducklake:sqlite:{folder.resolve()}/cells/catalog.sqlite"\n'
     )
+
+
+@pytest.fixture
+def in_tokyo(monkeypatch):
+    with monkeypatch.context() as patched:
+        patched.setenv("TZ", "Asia/Tokyo")
+        time.tzset()
+        yield
+    time.tzset()
+
+
+def test_log_shows_the_time_of_the_reader_s_clock(in_tokyo):
+    when = datetime(2026, 1, 31, 20, 5, 6, 789, tzinfo=UTC)
+    version = Version(1, 7, when, "a run", {"images": 2}, {})
+    assert _log_row(version) == [1, "2026-02-01 05:05:06", 2, None, None, None, "a run"]
 
 
 def test_diff_counts_what_changed(folder):

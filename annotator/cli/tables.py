@@ -85,7 +85,8 @@ def log(table: str | None, store: Path | None, config: Path) -> None:
 
 def _log_row(version: "Version") -> list[Any]:
     counts = [version.counts.get(name) for name in ("images", "texts", "regions", "phrases")]
-    return [version.number, f"{version.when:%Y-%m-%d %H:%M:%S}", *counts, version.message]
+    when = version.when.astimezone()  # the reader's own clock, as every other program shows it
+    return [version.number, f"{when:%Y-%m-%d %H:%M:%S}", *counts, version.message]
 
 
 @click.command()
