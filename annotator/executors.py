@@ -89,7 +89,10 @@ def _collect(work: Work[T, R], task: T) -> list[int | R]:
 
 def threads_per_worker(workers: int) -> int:
     """The cores of this machine shared out among the workers, at least one each."""
-    return max(1, len(os.sched_getaffinity(0)) // workers)
+    # macOS does not say which cores are ours.
+    ours = getattr(os, "sched_getaffinity", None)
+    cores = len(ours(0)) if ours else os.cpu_count() or 1
+    return max(1, cores // workers)
 
 
 def _set_threads(threads: int) -> None:

@@ -49,6 +49,11 @@ class Checkpoint:
         positions: int = self.model.config.text_config.max_position_embeddings
         return positions
 
+    @property
+    def parameters(self) -> int:
+        """How many numbers the model has learnt."""
+        return sum(weight.numel() for weight in self.model.parameters())
+
 
 def load_checkpoint(model: Model) -> Checkpoint:
     """Weights, image processor and vocabulary; StageError in one sentence."""

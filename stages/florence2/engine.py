@@ -5,8 +5,8 @@ The decoding backend is transformers' `generate`, given our own encoder outputs.
 
 from collections import Counter
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from contextlib import contextmanager
 from dataclasses import dataclass
-from typing import Any
 
 import numpy as np
 import torch
@@ -20,6 +20,9 @@ from stages.florence2.grammar import Answer, parse_answer
 from stages.florence2.prompts import TASKS, Bins, Prompt, Task, build_prompt
 from stages.florence2.scores import TokenScores
 
+SMALL = 20_000_000
+"""Parameters up to which threads cost more than they give: they wait for one another at each of
+the many short operations, and for ever on a core that something else is using."""
 POSITIONS_AT_ONCE = 512
 """Answer positions whose logits exist at the same time: 512 of 51,000 floats are 100 MiB."""
 
@@ -60,6 +63,17 @@ class Result:
 FollowUp = Callable[[Result], Iterable[Request]]
 
 
+@contextmanager
+def _threads(count: int | None) -> Iterator[None]:
+    """torch's threads on the CPU while this lasts; None leaves them as they are."""
+    before = torch.get_num_threads()
+    torch.set_num_threads(count or before)
+    try:
+        yield
+    finally:
+        torch.set_num_threads(before)
+
+
 class Engine:
     """Answers requests in an order and in batches of its own; neither changes an answer."""
 
@@ -67,6 +81,7 @@ class Engine:
         self.checkpoint = checkpoint
         self.decoding = decoding
         self.batch_size = batch_size
+        self._thread_count = 1 if checkpoint.parameters <= SMALL else None
 
     @torch.inference_mode()
     def run(
@@ -80,7 +95,8 @@ class Engine:
         Each RGB image is encoded once, when first asked about, and forgotten when no request
         about it is left.
         """
-        return list(self._results(images, requests, follow_up))
+        with _threads(self._thread_count):
+            return list(self._results(images, requests, follow_up))
 
     def _results(
         self, images: Sequence[Image.Image], requests: Iterable[Request], follow_up: FollowUp
@@ -195,12 +211,11 @@ class Engine:
             use_cache=False,
         ).last_hidden_state
         return [
-            self._token_scores(model, states[i, : len(tokens)], tokens)
-            for i, tokens in enumerate(answers)
+            self._token_scores(states[i, : len(tokens)], tokens) for i, tokens in enumerate(answers)
         ]
 
-    def _token_scores(self, model: Any, states: torch.Tensor, tokens: list[int]) -> TokenScores:
-        known = self.checkpoint.vocabulary
+    def _token_scores(self, states: torch.Tensor, tokens: list[int]) -> TokenScores:
+        known, model = self.checkpoint.vocabulary, self.checkpoint.model
         bins = [known.bin_of(token) is not None for token in tokens]
         places, device = torch.tensor(bins), self.checkpoint.device
         chosen, end, locations = [], [], []
