@@ -110,7 +110,10 @@ def test_answers_do_not_depend_on_the_batch(precision, pictures, request):
         assert theirs.answer == ours.answer
         for name in ("chosen", "end", "locations"):
             np.testing.assert_allclose(
-                getattr(theirs.scores, name), getattr(ours.scores, name), atol=1e-3
+                getattr(theirs.scores, name),
+                getattr(ours.scores, name),
+                # `lively` magnifies what float32 rounds away, most where a token is all but ruled out.
+                atol=1e-6 if precision == "exact" else 0.02,
             )
 
 
