@@ -5,7 +5,7 @@ BIN := .venv/bin
 
 demo: .venv/installed  ## from nothing to labels in DuckDB, on the embedded model
 	$(BIN)/annotator run demo
-	$(BIN)/annotator query --table demo "SELECT category, count(*) AS regions, round(avg(score), 2) AS score FROM regions GROUP BY 1 ORDER BY 2 DESC LIMIT 8"
+	$(BIN)/annotator query --table demo "SELECT category, count(*) AS regions, round(avg(score), 2) AS score FROM regions WHERE category IS NOT NULL GROUP BY 1 ORDER BY 2 DESC LIMIT 8"
 
 test: .venv/installed  ## every test
 	$(BIN)/python -m pytest -q

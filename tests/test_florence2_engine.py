@@ -112,7 +112,7 @@ def test_answers_do_not_depend_on_the_batch(precision, pictures, request):
             np.testing.assert_allclose(
                 getattr(theirs.scores, name),
                 getattr(ours.scores, name),
-                # `lively` magnifies what float32 rounds away, most where a token is all but ruled out.
+                # `lively` magnifies what float32 rounds away, most for an unlikely token.
                 atol=1e-6 if precision == "exact" else 0.02,
             )
 
