@@ -6,6 +6,7 @@ from typing import Any
 
 import duckdb
 
+from annotator.scenes.score import Score, score_version
 from schemas.tables import IMAGE_STATES, LABEL_TABLES, REJECTIONS
 
 _FUNNEL = f"""
@@ -54,6 +55,8 @@ class Summary:
     labels: tuple[LabelCount, ...]
     funnel: tuple[RuleCount, ...]
     problems: dict[str, int]
+    truth: tuple[Score, Score] | None = None
+    """The model's boxes as proposed and as kept, where the images are scenes."""
 
     def to_json(self) -> dict[str, Any]:
         return asdict(self)
@@ -70,6 +73,7 @@ def summarise(connection: duckdb.DuckDBPyConnection) -> Summary:
         labels=tuple(_label_counts(connection)),
         funnel=tuple(RuleCount(*row) for row in _rows(connection, _FUNNEL)),
         problems=dict(_rows(connection, problems)),
+        truth=score_version(connection),
     )
 
 
@@ -109,7 +113,17 @@ def render(summary: Summary) -> str:
     if summary.problems:
         problems = (f"{count:,} {kind}" for kind, count in summary.problems.items())
         blocks.append("set aside, with the reason in `problems`: " + " · ".join(problems))
+    if summary.truth:
+        blocks.append(_truth_line(*summary.truth))
     return "\n\n".join(blocks)
+
+
+def _truth_line(proposed: Score, kept: Score) -> str:
+    said = " → ".join(
+        f"{name} precision {score.precision or 0:.2f}, recall {score.recall or 0:.2f}"
+        for name, score in (("proposed", proposed), ("kept", kept))
+    )
+    return f"boxes against the scenes' truth, where no person had labelled: {said}"
 
 
 def _share(part: int, whole: int) -> str:

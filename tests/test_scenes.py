@@ -5,7 +5,9 @@ import random
 from dataclasses import replace
 from pathlib import Path
 
+import duckdb
 import numpy as np
+import pyarrow as pa
 import pytest
 from PIL import Image
 from shapely import Polygon, box
@@ -15,7 +17,7 @@ from annotator.human.sidecars import read_labels
 from annotator.scenes import language, shapes, world
 from annotator.scenes.draw import SIZES, Scene, Thing, Word, draw_scene
 from annotator.scenes.questions import ask
-from annotator.scenes.score import Score, score_scenes
+from annotator.scenes.score import Score, score_scenes, score_version
 from annotator.scenes.source import expand_scenes, read_scenes, scenes_fingerprint
 from annotator.scenes.truth import scene_truth
 from annotator.shards import expand_shards, read_shard
@@ -252,3 +254,21 @@ def test_a_true_box_is_found_once_and_only_under_its_name():
     score = score_scenes(found, [ref.url])
     assert (score.right, score.found) == (1, 3)
     assert score.precision == pytest.approx(1 / 3)
+
+
+def test_a_version_of_scenes_is_scored_where_no_person_had_labelled():
+    (ref,) = expand_scenes("scenes://2")
+    truth = scene_truth(ref.url)
+    first, second = sorted(set(truth["image_id"].to_pylist()))
+    model = truth.set_column(1, "source", pa.repeat("model", len(truth)))
+    connection = duckdb.connect()
+    connection.register("all_regions", model)
+    connection.register("regions", model.slice(0, 0))
+    images = [{"image_id": first, "url": ref.url}, {"image_id": second, "url": ref.url}]
+    states = [{**images[0], "state": "verified"}, {**images[1], "state": "labelled"}]
+    connection.register("images", table_of("images", states))
+    count = truth["image_id"].to_pylist().count(second)
+    assert score_version(connection) == (Score(count, count, count), Score(0, 0, count))
+    photos = [{"image_id": first, "url": "photos-000000.tar", "state": "labelled"}]
+    connection.register("images", table_of("images", photos))
+    assert score_version(connection) is None

@@ -3,11 +3,14 @@
 from collections.abc import Iterable
 from dataclasses import dataclass
 
+import duckdb
 import numpy as np
 import pyarrow as pa
+import pyarrow.compute as pc
 
 from annotator.scenes.truth import scene_truth
 from schemas.boxes import iou
+from schemas.tables import MODEL
 
 _SIDES = ("x0", "y0", "x1", "y1")
 
@@ -31,13 +34,40 @@ class Score:
         return self.right / self.true if self.true else None
 
 
+def score_version(connection: duckdb.DuckDBPyConnection) -> tuple[Score, Score] | None:
+    """The model's boxes as proposed and as kept; None where not every image is a scene.
+
+    Only scenes without human labels count: on the others the truth itself stands in the tables.
+    """
+    images = connection.execute("SELECT image_id, url, state FROM images").fetchall()
+    if not images or not all((url or "").startswith("scenes://") for _, url, _ in images):
+        return None
+    unseen = [image for image, _, state in images if state != "verified"]
+    truth = pa.concat_tables([scene_truth(url) for url in {url for _, url, _ in images}])
+    truth = truth.filter(pc.is_in(truth["image_id"], pa.array(unseen, pa.string())))
+    proposed, kept = (_boxes(connection, table) for table in ("all_regions", "regions"))
+    return score_boxes(proposed, truth), score_boxes(kept, truth)
+
+
+def _boxes(connection: duckdb.DuckDBPyConnection, table: str) -> pa.Table:
+    return connection.execute(
+        f"""SELECT r.* FROM {table} AS r JOIN images AS i USING (image_id)
+        WHERE i.state <> 'verified' AND r.source = ? AND r.task = 'od'""",
+        [MODEL],
+    ).to_arrow_table()
+
+
 def score_scenes(found: pa.Table, shard_urls: Iterable[str], min_iou: float = 0.5) -> Score:
     """`found`: rows with image_id, category, x0, y0, x1, y1 and score, of any of these shards.
 
     In each image the box with the highest score takes the best true box of its category that is
     still free; a box without score comes last.
     """
-    truth = pa.concat_tables([scene_truth(url) for url in shard_urls])
+    return score_boxes(found, pa.concat_tables(map(scene_truth, shard_urls)), min_iou)
+
+
+def score_boxes(found: pa.Table, truth: pa.Table, min_iou: float = 0.5) -> Score:
+    """The same against truth in the same columns."""
     true_boxes = _by_image(truth)
     found_boxes = _by_image(found)
     right = sum(
