@@ -9,6 +9,7 @@ import logging
 import os
 import uuid
 from collections.abc import Callable, Iterator, Mapping
+from contextlib import suppress
 from dataclasses import dataclass
 from functools import partial
 from pathlib import Path
@@ -24,6 +25,8 @@ from schemas.tables import TABLES
 logger = logging.getLogger(__name__)
 
 MANIFEST = "manifest.json"
+SET_ASIDE = "manifest.damaged.json"
+"""Name of a damaged part's manifest: without a manifest its files are orphans."""
 MAX_NAME = 120
 """Longest folder name in bytes; file systems stop at 255, and other names are made from it."""
 
@@ -109,6 +112,31 @@ def read_part(part: Part) -> dict[str, pa.Table]:
     }
 
 
+def find_tables(root: Path, shard: str, recipe: str) -> dict[str, pa.Table] | None:
+    """What `read_part` gives of the first part that reads; damaged ones are set aside."""
+    while (part := find_part(root, shard, recipe)) is not None:
+        if (tables := read_or_set_aside(part)) is not None:
+            return tables
+    return None
+
+
+def read_or_set_aside(part: Part) -> dict[str, pa.Table] | None:
+    """What `read_part` gives; None for damaged data: the part is then one that never finished.
+
+    Its files stay, and the log holds a warning.
+    """
+    try:
+        return read_part(part)
+    except (pa.ArrowException, OSError) as error:
+        if not _is_damage(error):
+            raise
+        [reason, *_] = str(error).splitlines() or [type(error).__name__]
+        logger.warning("%s: part set aside, its data are damaged: %s", part.folder, reason)
+    with suppress(FileNotFoundError):  # another run met the same damage
+        (part.folder / MANIFEST).replace(part.folder / SET_ASIDE)
+    return None
+
+
 def orphans(root: Path) -> list[Path]:
     """Files of attempts that never finished, or have not yet: a running worker's are among them."""
     return sorted(_orphans(root))
@@ -162,6 +190,13 @@ def _load_part(path: Path) -> Part:
         if rows != manifest.rows[name]:
             raise ValueError(f"{file} has {rows} rows, the manifest says {manifest.rows[name]}")
     return Part(path.parent, manifest)
+
+
+def _is_damage(error: Exception) -> bool:
+    """Arrow's complaints about bytes are OSErrors without a number; the system's have one."""
+    if isinstance(error, OSError):
+        return error.errno is None
+    return not isinstance(error, MemoryError)
 
 
 def _orphans(root: Path) -> Iterator[Path]:

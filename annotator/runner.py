@@ -11,9 +11,9 @@ from typing import Any, Literal
 from tqdm import tqdm
 
 from annotator.config import Config, Pipeline, load_config, resolved_models
-from annotator.errors import AnnotatorError
+from annotator.errors import AnnotatorError, StoreError
 from annotator.executors import executor
-from annotator.parts import Part, find_part
+from annotator.parts import Part, find_part, read_or_set_aside
 from annotator.shard_contents import ShardContents
 from annotator.shards import ShardRef, expand_shards
 from annotator.store import ShardCommit, Store
@@ -190,14 +190,28 @@ def _lost(task: ShardTask, reason: str) -> ShardResult:
 
 
 def _commit(store: Store, plan: Plan, failed: dict[str, str]) -> int | None:
-    entries = [_entry(shard.task) for shard in plan.shards if shard.task.ref.name not in failed]
-    done = len(entries)
-    return store.commit(
-        entries,
-        recipes=plan.recipes,
-        message=f"{plan.name}: {done} of {len(plan.shards)} shards",
-        extra={"pipeline": plan.name, "run": uuid.uuid4().hex},
-    )
+    tasks = [shard.task for shard in plan.shards if shard.task.ref.name not in failed]
+    try:
+        return store.commit(
+            [_entry(task) for task in tasks],
+            recipes=plan.recipes,
+            message=f"{plan.name}: {len(tasks)} of {len(plan.shards)} shards",
+            extra={"pipeline": plan.name, "run": uuid.uuid4().hex},
+        )
+    except StoreError as error:
+        damaged = [task.ref.name for task in tasks if _set_aside_damaged(task)]
+        if not damaged:
+            raise
+        raise StoreError(
+            f"{plan.table}: not committed, the stored parts of {', '.join(damaged)} are damaged: "
+            "run again to make them anew"
+        ) from error
+
+
+def _set_aside_damaged(task: ShardTask) -> bool:
+    """Whether one of the two parts was damaged; reads both whole, so only once a commit failed."""
+    parts = [_part(task, key) for key in (task.candidates_key, task.judged_key)]
+    return any([read_or_set_aside(part) is None for part in parts])
 
 
 def _entry(task: ShardTask) -> ShardCommit:

@@ -13,7 +13,7 @@ import pyarrow.compute as pc
 
 from annotator.errors import AnnotatorError
 from annotator.human.sidecars import read_labels
-from annotator.parts import Part, find_part, read_part, write_part
+from annotator.parts import find_tables, write_part
 from annotator.shards import ShardRef, read_shard
 from schemas.annotations import Annotations, image_states, table_of
 from schemas.columns import Column
@@ -83,13 +83,13 @@ def work_on_shard(task: ShardTask) -> Iterator[int | ShardResult]:
 def _work(task: ShardTask) -> Iterator[int | ShardResult]:
     seconds = {"propose": 0.0, "judge": 0.0}
     started = time.perf_counter()
-    part = find_part(task.parts, task.ref.name, task.candidates_key)
-    if part is None:
+    tables = find_tables(task.parts, task.ref.name, task.candidates_key)
+    if tables is None:
         annotations = yield from _propose(task)
         seconds["propose"] = time.perf_counter() - started
         _write(task, task.candidates_key, annotations, CANDIDATES, seconds)
     else:
-        annotations = _read_candidates(part)
+        annotations = Annotations.of().with_tables(**tables)
         yield len(annotations.images)
     started = time.perf_counter()
     annotations = judge_annotations(annotations, task.judge, task.recipe.judged)
@@ -114,10 +114,6 @@ def _write(
         fingerprint=dict(task.fingerprint),
         facts={"seconds": dict(seconds)},
     )
-
-
-def _read_candidates(part: Part) -> Annotations:
-    return Annotations.of().with_tables(**read_part(part))
 
 
 def judge_annotations(

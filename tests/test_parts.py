@@ -1,3 +1,4 @@
+import errno
 import logging
 
 import pyarrow as pa
@@ -5,7 +6,15 @@ import pyarrow.parquet as pq
 import pytest
 from small_tables import shard_tables
 
-from annotator.parts import MANIFEST, find_part, folder_name, orphans, read_part, write_part
+from annotator.parts import (
+    MANIFEST,
+    find_part,
+    find_tables,
+    folder_name,
+    orphans,
+    read_part,
+    write_part,
+)
 from schemas.annotations import table_of
 
 
@@ -136,6 +145,44 @@ def test_a_broken_part_is_passed_over_and_logged(tmp_path, caplog, spoil, reason
     assert reason in caplog.text
     again = write(tmp_path)
     assert find_part(tmp_path, "s0", "first") == again
+
+
+def damage_the_data(part):
+    """The footer stays, so that the part looks whole until it is read."""
+    path = part.folder / "regions.parquet"
+    content = bytearray(path.read_bytes())
+    content[4:200] = bytes(196)
+    path.write_bytes(content)
+
+
+def test_a_part_whose_data_are_damaged_is_set_aside_and_its_files_stay(tmp_path, caplog):
+    part = write(tmp_path)
+    damage_the_data(part)
+    assert find_part(tmp_path, "s0", "first") == part
+    with caplog.at_level(logging.WARNING):
+        assert find_tables(tmp_path, "s0", "first") is None
+    assert f"{part.folder}: part set aside, its data are damaged" in caplog.text
+    assert find_part(tmp_path, "s0", "first") is None
+    assert part.folder / "regions.parquet" in orphans(tmp_path)
+
+
+def test_of_several_attempts_one_that_reads_is_taken(tmp_path):
+    first, second = sorted((write(tmp_path) for _ in range(2)), key=lambda part: part.folder)
+    damage_the_data(first)
+    assert find_tables(tmp_path, "s0", "first") == shard_tables("s0", "first")
+    assert find_part(tmp_path, "s0", "first") == second
+
+
+def test_a_file_that_the_system_cannot_read_now_is_no_damage(tmp_path, monkeypatch):
+    part = write(tmp_path)
+
+    def too_many_files(*_arguments, **_options):
+        raise OSError(errno.EMFILE, "Too many open files")
+
+    monkeypatch.setattr(pq, "read_table", too_many_files)
+    with pytest.raises(OSError, match="Too many open files"):
+        find_tables(tmp_path, "s0", "first")
+    assert find_part(tmp_path, "s0", "first") == part
 
 
 @pytest.mark.parametrize(

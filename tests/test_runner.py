@@ -13,6 +13,7 @@ import pytest
 from PIL import Image
 
 from annotator.config import load_config
+from annotator.errors import StoreError
 from annotator.packing import pack_folder
 from annotator.runner import RunResult, execute, plan_run, run
 from annotator.store import Store
@@ -168,6 +169,40 @@ def test_a_shard_that_is_no_tar_is_named_and_the_others_are_committed(project: P
     assert list(result.failed) == ["cells-000001"]
     assert result.version == 1
     assert rows_in(project, "images") == 4
+
+
+def damage_a_part(project: Path, table: str) -> None:
+    """The footer stays, so that the part looks whole until it is read."""
+    [path, *_] = sorted((project / "tables" / "cells" / "parts").rglob(f"{table}.parquet"))
+    content = bytearray(path.read_bytes())
+    content[4:200] = bytes(196)
+    path.write_bytes(content)
+
+
+def test_a_damaged_part_is_made_anew_when_its_candidates_are_judged_again(
+    done: Path, lively_checkpoint: Path
+) -> None:
+    before = tables_of(done)["all_regions"]
+    damage_a_part(done, "regions")
+    write_pipelines(done, lively_checkpoint, min_score=0.5)
+    result = run_in(done)
+    assert (result.version, result.failed) == (2, {})
+    assert tables_of(done)["all_regions"] == before
+
+
+@pytest.mark.parametrize("table", ["images", "regions"])
+def test_a_part_that_was_damaged_before_its_commit_costs_one_more_run(
+    done: Path, table: str
+) -> None:
+    expected = tables_of(done)["all_regions"]
+    shutil.rmtree(done / "tables" / "cells" / "data")
+    for path in (done / "tables" / "cells").glob("catalog.sqlite*"):
+        path.unlink()
+    damage_a_part(done, table)
+    with pytest.raises(StoreError, match=r"parts of cells-00000\d are damaged: run again"):
+        run_in(done)
+    assert run_in(done).version == 1
+    assert tables_of(done)["all_regions"] == expected
 
 
 @pytest.mark.slow
