@@ -2,13 +2,14 @@
 
 import difflib
 import re
-from collections.abc import Container, Iterable, Iterator, Mapping
+from collections.abc import Container, Iterable, Iterator, Mapping, Sequence
 from itertools import islice
 from pathlib import Path
 
 from annotator.yaml_locations import Document, Mistake, Place, shown
 from stages import JUDGES, PROPOSERS
 from stages.base import Stage
+from stages.florence2.prompts import normalise_task
 
 EMBEDDED = "embedded"
 MANY = 200
@@ -54,9 +55,32 @@ class Links:
 
     def _check_pipeline(self, place: Place) -> None:
         made: set[str] | None = set()
+        tasks = self._tasks(place)
         for kind in _KINDS:
             for number, step in _items(value_at(self._document.value, (*place, kind))):
                 made = self._check_step((*place, kind, number), kind, step, made)
+                if made is not None and tasks:
+                    self._check_thresholds((*place, kind, number), block(step), tasks)
+
+    def _tasks(self, place: Place) -> list[str]:
+        """Tasks of all stages of a pipeline that see pixels, in their plain spelling."""
+        steps = _items(value_at(self._document.value, (*place, "propose")))
+        named = [block(step).get("tasks") for _, step in steps]
+        tasks = [task for tasks in named if isinstance(tasks, list) for task in tasks]
+        return [normalise_task(task) for task in tasks if isinstance(task, str)]
+
+    def _check_thresholds(
+        self, place: Place, options: Mapping[str, object], tasks: Sequence[str]
+    ) -> None:
+        """A mapping leaves other tasks alone: a misspelt one would do nothing, in silence."""
+        for option in STAGES[str(options["stage"])].per_task:
+            for task in block(options, option):
+                if normalise_task(task) not in tasks:
+                    rest = (
+                        did_you_mean(normalise_task(task), tasks) or f": there is {listed(tasks)}"
+                    )
+                    text = f"no stage of this pipeline does the task {shown(task)}{rest}"
+                    self._note((*place, option, task), text)
 
     def _check_step(
         self, place: Place, kind: str, step: object, made: set[str] | None

@@ -44,6 +44,8 @@ class Stage(BaseModel, ABC):
     """Tables that must have been made by a stage before this one."""
     makes: ClassVar[frozenset[str]] = frozenset()
     """Tables that this stage adds rows to."""
+    per_task: ClassVar[tuple[str, ...]] = ()
+    """Options that may be a mapping, whose keys are tasks."""
 
     stage: str
 

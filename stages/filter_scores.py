@@ -1,19 +1,31 @@
 """filter_scores: labels that the model itself was unsure of."""
 
 from collections.abc import Iterator
-from typing import Annotated, Literal
+from typing import Annotated, ClassVar, Literal
 
 import numpy as np
 import pyarrow as pa
-from pydantic import Field
+from pydantic import BeforeValidator, Field
 
 from schemas.annotations import Annotations
 from schemas.columns import Flags, Numbers, is_in, numbers
 from schemas.tables import HUMAN, LABEL_TABLES, VERDICT_ROWS
 from stages.base import Finding, Judge
+from stages.florence2.prompts import normalise_task
+
+
+def _by_plain_task(value: object) -> object:
+    """Tasks may be written as in the model's stage: `<OD>` is `od`."""
+    if not isinstance(value, dict):
+        return value
+    named = [normalise_task(task) if isinstance(task, str) else task for task in value]
+    if twice := sorted({str(task) for task in named if named.count(task) > 1}):
+        raise ValueError(f"names {', '.join(twice)} more than once")
+    return dict(zip(named, value.values(), strict=True))
+
 
 Score = Annotated[float, Field(ge=0, le=1)]
-Threshold = Score | dict[str, Score] | None
+Threshold = Annotated[Score | dict[str, Score] | None, BeforeValidator(_by_plain_task)]
 PHRASE_TASK = "caption_to_phrase_grounding"
 """What made the rows of `phrases`, which have no column `task`."""
 
@@ -26,6 +38,8 @@ class FilterScores(Judge):
     that has no score is flagged `unscored`, never rejected. A label at the threshold is kept;
     scores are float32, and so is the comparison.
     """
+
+    per_task: ClassVar = ("min_score", "min_label_score", "min_location_score")
 
     stage: Literal["filter_scores"] = "filter_scores"
     min_score: Threshold = Field(

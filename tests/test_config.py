@@ -283,6 +283,26 @@ def test_a_config_is_frozen_and_survives_a_pickle(tmp_path: Path) -> None:
             id="an impossible order",
         ),
         pytest.param(
+            "      - stage: filter_regions\n        min_side: 4",
+            "      - stage: filter_scores\n        min_score: {odd: 0.3}",
+            "14: pipelines.first.judge[0].min_score.odd: "
+            "no stage of this pipeline does the task 'odd', did you mean 'od'?",
+            id="a threshold of a misspelt task",
+        ),
+        pytest.param(
+            "      - stage: filter_regions\n        min_side: 4",
+            "      - stage: filter_scores\n        min_label_score: {region_proposal: 0.3}",
+            "14: pipelines.first.judge[0].min_label_score.region_proposal: "
+            "no stage of this pipeline does the task 'region_proposal': there is caption, od",
+            id="a threshold of a task that nobody does",
+        ),
+        pytest.param(
+            "      - stage: filter_regions\n        min_side: 4",
+            "      - stage: filter_scores\n        min_score: {od: 0.3, <OD>: 0.4}",
+            "14: pipelines.first.judge[0].min_score: names od more than once",
+            id="two thresholds of one task",
+        ),
+        pytest.param(
             "        tasks: [caption, od]",
             "        tasks: [caption]\n      - stage: florence2\n        model: florence\n"
             "        tasks: [od]",
@@ -538,6 +558,15 @@ def test_a_number_is_read_as_a_number(tmp_path: Path, written: str, read: float)
 def test_tasks_may_be_written_as_microsofts_tokens(tmp_path: Path) -> None:
     text = edited("    output: out", "    output: out\n    tasks: [<OD>, CAPTION]")
     assert load(tmp_path, text).trainings["better"].tasks == ["od", "caption"]
+
+
+def test_a_threshold_may_name_its_task_by_microsofts_token(tmp_path: Path) -> None:
+    text = edited(
+        "      - stage: filter_regions\n        min_side: 4",
+        "      - stage: filter_scores\n        min_score: {<OD>: 0.3}",
+    )
+    [judge] = load(tmp_path, text).pipelines["first"].judge
+    assert judge.model_dump()["min_score"] == {"od": 0.3}
 
 
 def test_a_training_takes_the_tasks_that_can_be_taught() -> None:
