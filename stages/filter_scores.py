@@ -5,7 +5,7 @@ from typing import Annotated, ClassVar, Literal
 
 import numpy as np
 import pyarrow as pa
-from pydantic import BeforeValidator, Field
+from pydantic import AfterValidator, Field
 
 from schemas.annotations import Annotations
 from schemas.columns import Flags, Numbers, is_in, numbers
@@ -13,21 +13,23 @@ from schemas.tables import HUMAN, LABEL_TABLES, VERDICT_ROWS
 from stages.base import Finding, Judge
 from stages.florence2.prompts import normalise_task
 
+Score = Annotated[float, Field(ge=0, le=1)]
+Threshold = Score | dict[str, Score] | None
+PHRASE_TASK = "caption_to_phrase_grounding"
+"""What made the rows of `phrases`, which have no column `task`."""
 
-def _by_plain_task(value: object) -> object:
+
+def _by_plain_task(value: Threshold) -> Threshold:
     """Tasks may be written as in the model's stage: `<OD>` is `od`."""
     if not isinstance(value, dict):
         return value
-    named = [normalise_task(task) if isinstance(task, str) else task for task in value]
-    if twice := sorted({str(task) for task in named if named.count(task) > 1}):
+    named = [normalise_task(task) for task in value]
+    if twice := sorted({task for task in named if named.count(task) > 1}):
         raise ValueError(f"names {', '.join(twice)} more than once")
     return dict(zip(named, value.values(), strict=True))
 
 
-Score = Annotated[float, Field(ge=0, le=1)]
-Threshold = Annotated[Score | dict[str, Score] | None, BeforeValidator(_by_plain_task)]
-PHRASE_TASK = "caption_to_phrase_grounding"
-"""What made the rows of `phrases`, which have no column `task`."""
+PerTask = Annotated[Threshold, AfterValidator(_by_plain_task)]
 
 
 class FilterScores(Judge):
@@ -42,13 +44,13 @@ class FilterScores(Judge):
     per_task: ClassVar = ("min_score", "min_label_score", "min_location_score")
 
     stage: Literal["filter_scores"] = "filter_scores"
-    min_score: Threshold = Field(
+    min_score: PerTask = Field(
         None, description="one number, or one per task; quarantine labels below"
     )
-    min_label_score: Threshold = Field(
+    min_label_score: PerTask = Field(
         None, description="the same for the words of a region or phrase"
     )
-    min_location_score: Threshold = Field(
+    min_location_score: PerTask = Field(
         None, description="the same for the four coordinates of a region"
     )
 

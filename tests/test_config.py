@@ -303,6 +303,12 @@ def test_a_config_is_frozen_and_survives_a_pickle(tmp_path: Path) -> None:
             id="two thresholds of one task",
         ),
         pytest.param(
+            "      - stage: filter_regions\n        min_side: 4",
+            "      - stage: filter_scores\n        min_score: {<OD>: 3}",
+            "14: pipelines.first.judge[0].min_score.<OD>: should be at most 1, got 3",
+            id="a threshold of a token that is too large",
+        ),
+        pytest.param(
             "        tasks: [caption, od]",
             "        tasks: [caption]\n      - stage: florence2\n        model: florence\n"
             "        tasks: [od]",
