@@ -7,6 +7,7 @@ import sys
 from pathlib import Path
 
 import click
+import duckdb
 import pytest
 
 import annotator.cli
@@ -99,6 +100,13 @@ def test_a_wrong_use_is_2(
             id="a full disk",
         ),
         pytest.param(
+            duckdb.IOException('IO Error: Cannot open file "/t/data/a.parquet": gone\nLINE 1'),
+            'error: the tables cannot be read: IO Error: Cannot open file "/t/data/a.parquet": '
+            "gone; put that file back from a copy, or remove all but parts/ from the table's "
+            "folder and run again, which begins at version 1\n",
+            id="a data file that is gone",
+        ),
+        pytest.param(
             AnnotatorError("a.yaml:1: x\na.yaml:2: y"),
             "error:\na.yaml:1: x\na.yaml:2: y\n",
             id="several at once",
@@ -126,6 +134,7 @@ def test_an_interruption_is_130(
     "error",
     [
         pytest.param(ZeroDivisionError("of our own"), id="a bug"),
+        pytest.param(duckdb.BinderException("Binder Error: no column"), id="our own SQL"),
         pytest.param(BrokenPipeError(32, "Broken pipe"), id="a connection, not our output"),
     ],
 )

@@ -162,6 +162,20 @@ def _mendable(error: Exception) -> str | None:
 
     if isinstance(error, AnnotatorError | StageError):
         return str(error)
+    if (sentence := _damage(error)) is not None:
+        return sentence
     if isinstance(error, OSError) and error.errno in _ENVIRONMENT:
         return f"{error.filename}: {error.strerror}" if error.filename else str(error.strerror)
     return None
+
+
+def _damage(error: Exception) -> str | None:
+    """The sentence for a data file of the tables that is gone or spoilt; only reading finds out."""
+    duckdb = sys.modules.get("duckdb")
+    [said, *_] = str(error).splitlines() or [""]
+    if duckdb is None or not isinstance(error, duckdb.Error) or ".parquet" not in said:
+        return None
+    return (
+        f"the tables cannot be read: {said}; put that file back from a copy, or remove all but "
+        "parts/ from the table's folder and run again, which begins at version 1"
+    )
