@@ -56,6 +56,11 @@ def test_csv_and_json_are_for_programs(folder):
     ]
 
 
+def test_json_keeps_two_columns_of_one_name(folder):
+    done = invoke(query, "SELECT 1 AS a, 2 AS a, 3 AS a_1", "--format", "json", "--store", folder)
+    assert json.loads(done.stdout) == [{"a": 1, "a_1": 2, "a_1_1": 3}]
+
+
 def test_log_lists_the_latest_version_first_and_says_how_duckdb_opens_it(folder):
     done = invoke(log, "--store", folder)
     header, _, second, first = done.stdout.splitlines()

@@ -5,6 +5,7 @@ import json
 import sys
 from collections.abc import Callable, Mapping, Sequence
 from decimal import Decimal
+from itertools import count
 from numbers import Number
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -201,8 +202,18 @@ def _csv_field(value: object) -> object:
 
 def print_json(columns: Sequence[str], rows: Sequence[Sequence[Any]]) -> None:
     """An array with one object per row; what JSON has no number for is null."""
-    objects = [dict(zip(columns, map(_json_value, row), strict=True)) for row in rows]
+    names = _distinct(columns)
+    objects = [dict(zip(names, map(_json_value, row), strict=True)) for row in rows]
     click.echo(json.dumps(objects, indent=1, default=_as_json, ensure_ascii=False))
+
+
+def _distinct(names: Sequence[str]) -> list[str]:
+    """`a, a` → `a, a_1`, as DuckDB's own DataFrames: an object of JSON has each name once."""
+    found: list[str] = []
+    for name in names:
+        free = (f"{name}_{number}" if number else name for number in count())
+        found.append(next(new for new in free if new not in found))
+    return found
 
 
 def _json_value(value: object) -> object:
