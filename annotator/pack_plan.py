@@ -16,6 +16,9 @@ LABEL_FOLDERS = ("annotations", "labels", "xml")
 """Searched beside the folder when no labels are named, whatever the case."""
 BESIDE = ("txt", "json")
 """Suffixes that are packed as they are when they stand beside an image under its name."""
+LABEL_SUFFIXES = (".xml", ".json")
+OTHER_IMAGES = (".gif", ".heic", ".heif", ".avif", ".jp2", ".jxl", ".jfif", ".svg", ".psd")
+"""Suffixes of images that are not read: named as left out, so that none is lost in silence."""
 
 
 @dataclass
@@ -45,9 +48,15 @@ def plan_packing(folder: Path, labels: Path | None) -> PackPlan:
         raise ShardError(f"{folder} is no folder of images")
     if labels is not None and not labels.exists():
         raise ShardError(f"there are no labels at {labels}")
-    plan = PackPlan([p for p in _files(folder) if p.suffix[1:].lower() in IMAGE_SUFFIXES])
+    if labels is not None and labels.is_file() and labels.suffix.lower() not in LABEL_SUFFIXES:
+        raise ShardError(f"{labels} is no label file: labels are Pascal VOC .xml or COCO .json")
+    files = list(_files(folder))
+    plan = PackPlan([path for path in files if path.suffix[1:].lower() in IMAGE_SUFFIXES])
     if not plan.images:
         raise ShardError(f"{folder} holds no image ({', '.join(IMAGE_SUFFIXES)})")
+    for path in files:
+        if path.suffix.lower() in OTHER_IMAGES:
+            plan.leave_out(path, f"images are read as {', '.join(IMAGE_SUFFIXES)}: convert it")
     beside = _attach_beside(plan)
     within = [path for root in _label_roots(folder, labels) for path in _files(root)]
     found = [path for path in dict.fromkeys(within) if path not in beside]

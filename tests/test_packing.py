@@ -206,6 +206,7 @@ def test_what_cannot_be_packed_is_left_out_with_the_reason(folder: Path, out: Pa
     write(folder / "gone.xml", VOC.format("cat"))
     write(folder / "list.json", [])
     write(folder / "broken.json", '{"images": [')
+    write(folder / "sub" / "wave.GIF", "GIF89a")
     orphan = {**BOX, "image_id": 77}
     absent = {"id": 3, "file_name": "absent.jpg"}
     write(
@@ -215,6 +216,7 @@ def test_what_cannot_be_packed_is_left_out_with_the_reason(folder: Path, out: Pa
     reasons = {(Path(entry.path).name, entry.reason) for entry in pack_folder(folder, out).left_out}
     assert reasons == {
         ("gone.xml", "no image is named 'gone'"),
+        ("wave.GIF", "images are read as jpg, jpeg, png, webp, bmp, tif, tiff: convert it"),
         ("list.json", "no COCO document: it needs lists `images` and `annotations`"),
         ("broken.json", "broken JSON: Expecting value: line 1 column 13 (char 12)"),
         ("instances.json", "no image is named 'absent.jpg'; 1 annotation"),
@@ -272,6 +274,11 @@ def _longer_packing_before(folder: Path, out: Path) -> None:
         pytest.param(_bad_prefix, "the prefix 'a/b' should be letters", id="a prefix with a slash"),
         pytest.param(_no_samples, "must be 1 or more, not 0", id="no samples per shard"),
         pytest.param(_output_is_a_file, "cannot be made: File exists", id="output is a file"),
+        pytest.param(
+            lambda folder, out: pack_folder(folder, out, labels=picture(folder / "l.jpg")),
+            r"l.jpg is no label file: labels are Pascal VOC .xml or COCO .json",
+            id="labels that are none",
+        ),
         pytest.param(
             _longer_packing_before,
             "shards of an earlier packing that would remain, such as photos-000001.tar",
