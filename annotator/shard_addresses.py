@@ -191,6 +191,8 @@ def _filesystem(url: str) -> tuple[Any, str]:
         raise MissingDependency(f"reading {protocol}:// needs another package{how}") from error
     except ValueError as error:
         raise ShardError(f"the shard address {url!r} is not understood: {error}") from error
+    except OSError as error:  # some file systems connect at once
+        raise ShardError(f"the shard {ref_of(url).address} cannot be reached: {error}") from error
 
 
 def _is_local(fs: Any) -> bool:

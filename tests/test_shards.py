@@ -3,6 +3,7 @@
 import gzip
 import http.server
 import io
+import socket
 import tarfile
 import threading
 from collections.abc import Iterator
@@ -365,6 +366,20 @@ def test_patterns_expand_in_their_order(many: Path, patterns: list[str], names: 
 def test_a_pattern_that_finds_nothing_is_named(many: Path, pattern: str, words: str) -> None:
     with pytest.raises(ShardError, match=words):
         expand_shards([pattern], many)
+
+
+def test_a_server_that_cannot_be_reached_is_named_without_its_password(
+    many: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def refuse(url: str) -> None:
+        raise socket.gaierror(-2, "Name or service not known")
+
+    monkeypatch.setattr("fsspec.core.url_to_fs", refuse)
+    with pytest.raises(ShardError) as caught:
+        expand_shards(["ftp://me:secret@nowhere/a.tar"], many)
+    assert str(caught.value) == (
+        "the shard ftp://nowhere/a.tar cannot be reached: [Errno -2] Name or service not known"
+    )
 
 
 def test_two_shards_of_one_name_are_refused_by_both_addresses(many: Path) -> None:
