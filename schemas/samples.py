@@ -4,7 +4,7 @@ import io
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 
-from PIL import Image, ImageOps
+from PIL import Image, ImageOps, UnidentifiedImageError
 
 from schemas.ids import image_id
 
@@ -69,5 +69,8 @@ def decode_image(sample: Sample, max_pixels: int = MAX_PIXELS) -> Image.Image:
             return ImageOps.exif_transpose(image).convert("RGB")
     except UnreadableImage:
         raise
+    except UnidentifiedImageError:  # its own words name an object in memory
+        said = "it is empty" if not encoded else f"no image begins with {encoded[:12]!r}"
+        raise UnreadableImage(f"does not decode: {said}") from None
     except (OSError, ValueError, SyntaxError, EOFError, Image.DecompressionBombError) as error:
         raise UnreadableImage(f"does not decode: {error}") from error

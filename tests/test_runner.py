@@ -151,16 +151,28 @@ def test_a_shard_whose_content_changed_is_worked_on_again(done: Path) -> None:
     assert todo(done) == ["nothing", "nothing", "propose"]
 
 
-def test_an_image_that_does_not_decode_costs_one_row(project: Path) -> None:
-    (project / "photos" / "cell3.png").write_bytes(b"\x89PNG but no more")
+@pytest.mark.parametrize(
+    ("content", "reason"),
+    [
+        pytest.param(b"", "does not decode: it is empty", id="empty"),
+        pytest.param(
+            b"\x89PNG but no more",
+            "does not decode: no image begins with b'\\x89PNG but no '",
+            id="another thing",
+        ),
+    ],
+)
+def test_an_image_that_does_not_decode_costs_one_row(
+    project: Path, content: bytes, reason: str
+) -> None:
+    (project / "photos" / "cell3.png").write_bytes(content)
     pack(project)
     assert run_in(project).failed == {}
     with Store.open(project / "tables" / "cells").connect() as connection:
         failed = connection.execute(
             "SELECT image_id, error FROM images WHERE state = 'failed'"
         ).fetchall()
-    assert [row[0] for row in failed] == ["cells-000001/cell3"]
-    assert "does not decode" in failed[0][1]
+    assert failed == [("cells-000001/cell3", reason)]
 
 
 def test_a_shard_that_is_no_tar_is_named_and_the_others_are_committed(project: Path) -> None:
