@@ -102,9 +102,16 @@ def test_a_wrong_use_is_2(
         pytest.param(
             duckdb.IOException('IO Error: Cannot open file "/t/data/a.parquet": gone\nLINE 1'),
             'error: the tables cannot be read: IO Error: Cannot open file "/t/data/a.parquet": '
-            "gone; put that file back from a copy, or remove all but parts/ from the table's "
+            "gone; put the data file back from a copy, or remove all but parts/ from the table's "
             "folder and run again, which begins at version 1\n",
             id="a data file that is gone",
+        ),
+        pytest.param(
+            duckdb.Error("TProtocolException: Invalid data"),
+            "error: the tables cannot be read: TProtocolException: Invalid data; "
+            "put the data file back from a copy, or remove all but parts/ from the table's "
+            "folder and run again, which begins at version 1\n",
+            id="a data file whose pages are spoilt",
         ),
         pytest.param(
             AnnotatorError("a.yaml:1: x\na.yaml:2: y"),

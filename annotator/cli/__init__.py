@@ -56,6 +56,8 @@ VERBS = {
 DONE, MENDABLE, BUG, INTERRUPTED = 0, 1, 3, 130
 READER_LEFT = 141
 """As a shell reports a program that SIGPIPE ended."""
+_DAMAGE = (".parquet", "TProtocolException")
+"""What DuckDB says of a spoilt data file: its name or, of a broken page header, not even that."""
 _ENVIRONMENT = {errno.EACCES, errno.EDQUOT, errno.ENOSPC, errno.EPERM, errno.EROFS}
 
 
@@ -173,9 +175,11 @@ def _damage(error: Exception) -> str | None:
     """The sentence for a data file of the tables that is gone or spoilt; only reading finds out."""
     duckdb = sys.modules.get("duckdb")
     [said, *_] = str(error).splitlines() or [""]
-    if duckdb is None or not isinstance(error, duckdb.Error) or ".parquet" not in said:
+    if duckdb is None or not isinstance(error, duckdb.Error):
+        return None
+    if not any(sign in said for sign in _DAMAGE):
         return None
     return (
-        f"the tables cannot be read: {said}; put that file back from a copy, or remove all but "
+        f"the tables cannot be read: {said}; put the data file back from a copy, or remove all but "
         "parts/ from the table's folder and run again, which begins at version 1"
     )
