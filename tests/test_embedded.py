@@ -118,6 +118,7 @@ def test_the_checkpoint_that_ships_is_small_and_names_what_lies_in_a_plain_scene
     assert sum(file.stat().st_size for file in CHECKPOINT.iterdir()) <= 12_000_000
     model = Florence2ForConditionalGeneration.from_pretrained(CHECKPOINT).eval()
     tokenizer = AutoProcessor.from_pretrained(CHECKPOINT).tokenizer
-    figures = examine(model, tokenizer, 16, difficulty=0.2, tasks=("od", "caption"))
-    assert figures["od_located"] >= 0.5
-    assert figures["caption_pairs_f1"] >= 0.4
+    figures = examine(model, tokenizer, 16, tasks=("od", "caption", "region_to_category"))
+    assert figures["od_f1"] >= 0.8
+    assert figures["caption_pairs_f1"] >= 0.75
+    assert figures["region_to_category_equal"] >= 0.85
