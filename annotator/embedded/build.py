@@ -167,7 +167,7 @@ def _vision_config() -> Florence2VisionConfig:
 
 @torch.no_grad()
 def _widen(model: Florence2ForConditionalGeneration) -> None:
-    """Weights of the usual 0.02 make so narrow a network almost linear: it learns no shapes."""
+    """A spread of one over the root of the inputs: 0.02 is meant for wider networks."""
     for module in model.modules():
         if isinstance(module, nn.Linear | nn.Conv2d) and module is not model.lm_head:
             fan_in = module.weight[0].numel()
