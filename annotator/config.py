@@ -21,8 +21,7 @@ from annotator.config_mistakes import NAME, find_mistakes
 from annotator.errors import ConfigError
 from annotator.yaml_locations import MAX_BYTES, Document, Mistake, Place, read_yaml, shown
 from stages import AnyJudge, AnyProposer
-from stages.base import Model
-from stages.florence2.prompts import normalise_tasks
+from stages.base import Model, normalise_tasks
 
 Entry = TypeVar("Entry")
 Name = Annotated[str, StringConstraints(pattern=NAME, max_length=64)]

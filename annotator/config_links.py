@@ -8,8 +8,7 @@ from pathlib import Path
 
 from annotator.yaml_locations import Document, Mistake, Place, shown
 from stages import JUDGES, PROPOSERS
-from stages.base import Stage
-from stages.florence2.prompts import normalise_task
+from stages.base import Stage, normalise_task
 
 EMBEDDED = "embedded"
 MANY = 200

@@ -110,3 +110,15 @@ class Judge(Stage):
             if finding.rejected.any()
         ]
         return pa.concat_tables([VERDICT_ROWS.empty_table(), *rows])
+
+
+def normalise_task(name: str) -> str:
+    """`<OD>`, `OD` and `od` are one task: its token in lower case without brackets."""
+    return name.strip().removeprefix("<").removesuffix(">").lower()
+
+
+def normalise_tasks(value: object) -> object:
+    """Of a list of names each; whatever is none stays, for the type to refuse."""
+    if not isinstance(value, list | tuple):
+        return value
+    return [normalise_task(task) if isinstance(task, str) else task for task in value]

@@ -10,8 +10,7 @@ from pydantic import AfterValidator, Field
 from schemas.annotations import Annotations
 from schemas.columns import Flags, Numbers, is_in, numbers
 from schemas.tables import HUMAN, LABEL_TABLES, VERDICT_ROWS
-from stages.base import Finding, Judge
-from stages.florence2.prompts import normalise_task
+from stages.base import Finding, Judge, normalise_task
 
 Score = Annotated[float, Field(ge=0, le=1)]
 Threshold = Score | dict[str, Score] | None

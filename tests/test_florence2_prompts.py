@@ -5,8 +5,9 @@ import pytest
 from pydantic import ValidationError
 from transformers import AutoProcessor
 
+from stages.base import normalise_task
 from stages.florence2 import Florence2
-from stages.florence2.prompts import TASKS, build_prompt, normalise_task
+from stages.florence2.prompts import TASKS, build_prompt
 
 BOX = (10, 20, 700, 999)
 ABOUT = {

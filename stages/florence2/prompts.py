@@ -81,18 +81,6 @@ CAPTION_LEVELS: dict[str, str] = {
 """Caption task → the level of its text."""
 
 
-def normalise_task(name: str) -> str:
-    """`<OD>`, `OD` and `od` are one task: its token in lower case without brackets."""
-    return name.strip().removeprefix("<").removesuffix(">").lower()
-
-
-def normalise_tasks(value: object) -> object:
-    """Of a list of names each; whatever is none stays, for the type to refuse."""
-    if not isinstance(value, list | tuple):
-        return value
-    return [normalise_task(task) if isinstance(task, str) else task for task in value]
-
-
 @dataclass(frozen=True, slots=True)
 class Prompt:
     """`ids` with `<s>` and `</s>`, without image tokens; `cut`: the input text was too long."""

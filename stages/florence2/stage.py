@@ -5,8 +5,8 @@ from typing import Annotated, Any, ClassVar, Literal
 
 from pydantic import BeforeValidator, Field, model_validator
 
-from stages.base import Model, Proposer, Session
-from stages.florence2.prompts import CAPTION_LEVELS, TASKS, Task, normalise_tasks
+from stages.base import Model, Proposer, Session, normalise_tasks
+from stages.florence2.prompts import CAPTION_LEVELS, TASKS, Task
 
 ImageTask = Literal[
     "caption",
