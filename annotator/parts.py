@@ -24,6 +24,8 @@ from schemas.tables import TABLES
 
 logger = logging.getLogger(__name__)
 
+PARTS = "parts"
+"""The folder of a table store that holds them."""
 MANIFEST = "manifest.json"
 SET_ASIDE = "manifest.damaged.json"
 """Name of a damaged part's manifest: without a manifest its files are orphans."""

@@ -13,7 +13,7 @@ from tqdm import tqdm
 from annotator.config import Config, Pipeline, load_config, resolved_models
 from annotator.errors import AnnotatorError, StoreError
 from annotator.executors import executor
-from annotator.parts import Part, find_part, read_or_set_aside
+from annotator.parts import PARTS, Part, find_part, read_or_set_aside
 from annotator.shard_contents import ShardContents
 from annotator.shards import ShardRef, expand_shards
 from annotator.store import ShardCommit, Store
@@ -84,7 +84,7 @@ def plan_run(config: Config, pipeline: str | None = None, *, limit: int | None =
     patterns = [chosen.shards] if isinstance(chosen.shards, str) else chosen.shards
     refs = expand_shards(patterns, config.path.parent)[:limit]
     recipe, recipes = _recipes(config, chosen)
-    contents = ShardContents(table / "parts" / "contents.json")
+    contents = ShardContents(table / PARTS / "contents.json")
     models = tuple(resolved_models(config).items())
     shards = []
     for ref in _reading(refs):
@@ -98,7 +98,7 @@ def plan_run(config: Config, pipeline: str | None = None, *, limit: int | None =
             propose=tuple(chosen.propose),
             judge=tuple(chosen.judge),
             models=models,
-            parts=table / "parts",
+            parts=table / PARTS,
         )
         shards.append(PlannedShard(task, _todo(task), content.images))
     contents.save()

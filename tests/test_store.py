@@ -388,7 +388,7 @@ def test_a_place_where_no_folder_can_be_made_gets_one_sentence(tmp_path):
     assert [path.name for path in tmp_path.iterdir()] == ["file"]
 
 
-@pytest.mark.parametrize("denied", ["", "data", "catalog.sqlite"])
+@pytest.mark.parametrize("denied", ["", "data", "parts", "catalog.sqlite"])
 def test_a_place_without_write_permission_gets_one_sentence(store, monkeypatch, denied):
     real = os.access
     place = store.root / denied

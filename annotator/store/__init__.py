@@ -14,6 +14,7 @@ from typing import Any
 import duckdb
 
 from annotator.errors import StoreError
+from annotator.parts import PARTS
 from annotator.store import catalog, lake
 from annotator.store.diff import DiffRow, diff_snapshots
 from annotator.store.incoming import ShardCommit
@@ -46,7 +47,8 @@ class Store:
         """For writing; StoreError where that cannot be."""
         store = cls(root)
         try:
-            (store.root / lake.DATA).mkdir(parents=True, exist_ok=True)
+            for folder in (lake.DATA, PARTS):
+                (store.root / folder).mkdir(parents=True, exist_ok=True)
             _need_write_access(store.root)
             with committing(store.root):
                 if not is_store(store.root):
@@ -147,6 +149,6 @@ def is_store(root: Path) -> bool:
 
 
 def _need_write_access(root: Path) -> None:
-    for path in (root, root / lake.DATA, root / lake.CATALOG, root / LOCK):
+    for path in (root, root / PARTS, root / lake.DATA, root / lake.CATALOG, root / LOCK):
         if path.exists() and not os.access(path, os.W_OK):
             raise PermissionError(13, "Permission denied")
