@@ -37,6 +37,7 @@ EXAMINED: tuple[Task, ...] = (
     "ocr",
     "open_vocabulary_detection",
     "referring_expression_segmentation",
+    "region_to_segmentation",
 )
 
 
@@ -193,6 +194,7 @@ _MEASURES: dict[Task, Callable[[_Answers], dict[str, float]]] = {
     "ocr": _words,
     "open_vocabulary_detection": _absent,
     "referring_expression_segmentation": _masks,
+    "region_to_segmentation": _masks,
 }
 
 

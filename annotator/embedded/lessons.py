@@ -19,20 +19,20 @@ from stages.florence2.prompts import Task
 
 GRID = IMAGE_SIDE // 16
 WEIGHTS: Mapping[Task, float] = {
-    "caption": 2,
+    "caption": 1.5,
     "detailed_caption": 1,
     "more_detailed_caption": 0.3,
-    "od": 4,
+    "od": 2.5,
     "dense_region_caption": 2,
     "region_proposal": 0.5,
-    "ocr": 0.5,
-    "ocr_with_region": 0.7,
-    "caption_to_phrase_grounding": 2,
-    "referring_expression_segmentation": 0.4,
-    "region_to_segmentation": 0.3,
-    "open_vocabulary_detection": 1.5,
-    "region_to_category": 1.5,
-    "region_to_description": 1,
+    "ocr": 1.5,
+    "ocr_with_region": 1,
+    "caption_to_phrase_grounding": 2.5,
+    "referring_expression_segmentation": 1.5,
+    "region_to_segmentation": 1.5,
+    "open_vocabulary_detection": 2.5,
+    "region_to_category": 0.7,
+    "region_to_description": 0.7,
     "region_to_ocr": 0.5,
 }
 """How often each task is asked, relative to the others."""

@@ -13,6 +13,7 @@ class Plan:
 
     minutes: float
     output: Path
+    further_from: Path | None = None
     seed: int = 0
     threads: int = 1
     images: int = 8
@@ -41,9 +42,13 @@ class Plan:
         past = spent / 60 - self.vision_minutes
         return max(0.0, past / (self.minutes - self.vision_minutes))
 
+    def beginning(self, spent: float) -> bool:
+        """Whether the language model is still asked its first tasks only."""
+        return not self.further_from and self.talking(spent) < 0.1
+
     def level(self, spent: float) -> float:
         """Highest difficulty of the scenes: full for the eyes, growing for the language."""
-        if self.seeing(spent):
+        if self.seeing(spent) or self.further_from:
             return self.difficulty
         return self.difficulty * min(1.0, 0.3 + 0.7 * self.talking(spent) / self.ramp)
 

@@ -1,10 +1,12 @@
 """Losses of the embedded checkpoint's training: heads that are thrown away, and answers."""
 
 import math
+from pathlib import Path
 from typing import Any
 
 import torch
 from torch import Tensor, nn
+from transformers import AutoProcessor, Florence2ForConditionalGeneration
 
 from annotator.embedded.lessons import GRID, NAMES, GridTruth
 from annotator.scenes import world
@@ -103,6 +105,22 @@ def _curve(places: Tensor, width: int, fastest: float) -> Tensor:
     return torch.cat([torch.sin(angles), torch.cos(angles)], dim=1)
 
 
+@torch.no_grad()
+def take_over(model: Any, tokenizer: Any, checkpoint: Path) -> None:
+    """Weights of a trained checkpoint; its words find their places in this tokenizer's order."""
+    trained: Any = Florence2ForConditionalGeneration.from_pretrained(checkpoint)
+    table = model.get_input_embeddings().weight.clone()
+    rows = trained.get_input_embeddings().weight
+    their_ids = AutoProcessor.from_pretrained(checkpoint).tokenizer.get_vocab()
+    for word, place in tokenizer.get_vocab().items():
+        if word in their_ids:
+            table[place] = rows[their_ids[word]]
+    ours = model.state_dict()
+    weights = {k: v for k, v in trained.state_dict().items() if v.shape == ours[k].shape}
+    model.load_state_dict(weights, strict=False)
+    model.get_input_embeddings().weight.copy_(table)
+
+
 def answer_loss(
     model: Any,
     features: Tensor,
@@ -114,9 +132,11 @@ def answer_loss(
     """Sums of the weighted loss and of the weights, over the tokens of the answers.
 
     `weights` has one number per token of the vocabulary: words that the image does not decide
-    count for little.
+    count for little. An answer counts as the root of its length, or the short ones, such as the
+    empty answer about what is not there, would be lost among polygons.
     """
     there = batch.labels != IGNORED
+    lengths = there.sum(1, keepdim=True).float()
     logits = answer_logits(model, features, batch)[there].log_softmax(-1)
     labels = batch.labels[there]
     first = first_location
@@ -126,5 +146,5 @@ def answer_loss(
     loss = loss.masked_scatter(
         is_location, -(soft * logits[is_location, first : first + BINS]).sum(-1)
     )
-    shares = weights[labels]
+    shares = weights[labels] * lengths.rsqrt().expand_as(there)[there]
     return (loss * shares).sum(), shares.sum()

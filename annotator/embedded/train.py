@@ -1,10 +1,11 @@
-"""Train the embedded checkpoint on scenes, from nothing, within a given time.
+"""Train the embedded checkpoint on scenes within a given time, from nothing or further.
 
 Example:
     python -m annotator.embedded.train --minutes 90 --seed 0 --output checkpoints/embedded
 
 First the vision tower alone learns what lies where, through heads that are thrown away; then the
-language model learns to answer all tasks, with the heads kept as a part of the loss.
+language model learns to answer all tasks, with the heads kept as a part of the loss. Training
+that goes on from a checkpoint begins with new heads, which first learn to read what it sees.
 """
 
 import argparse
@@ -50,6 +51,8 @@ class Trainer:
         self.heads = teaching.VisionHeads(width, self.tokenizer)
         self.first_location = self.heads.first_location
         teaching.order_places(self.model, self.first_location)
+        if plan.further_from:
+            teaching.take_over(self.model, self.tokenizer, plan.further_from)
         self.weights = self._token_weights()
         self.optimizer = torch.optim.AdamW(
             self._parameters(), lr=plan.rate, betas=(0.9, 0.98), weight_decay=0.01
@@ -100,7 +103,8 @@ class Trainer:
         features = self.model.model.get_image_features(pixels).pooler_output
         table = self.model.get_input_embeddings().weight
         figures: dict[str, float]
-        loss, figures = self.heads(features[:, 1:], table, lessons.grid_truth(some), smoothing)
+        seen = features.detach() if plan.seeing(spent) and plan.further_from else features
+        loss, figures = self.heads(seen[:, 1:], table, lessons.grid_truth(some), smoothing)
         figures["heads"] = loss.item()
         if plan.seeing(spent):
             return loss, figures
@@ -112,7 +116,7 @@ class Trainer:
         self, features: Tensor, some: list[Scene], pixels: Tensor, smoothing: Tensor
     ) -> Tensor:
         tasks = lessons.WEIGHTS
-        if self.plan.talking(self.spent) < 0.1:
+        if self.plan.beginning(self.spent):
             tasks = {task: tasks[task] for task in lessons.FIRST_TASKS}
         asked = [
             lessons.questions_of(scene, self.rng, self.plan.questions, tasks) for scene in some
@@ -191,6 +195,8 @@ def main() -> None:
     parser.add_argument("--minutes", type=float, required=True, help="of the whole training")
     parser.add_argument("--output", type=Path, required=True, help="resumed where it exists")
     parser.add_argument("--seed", type=int, default=0)
+    parser.add_argument("--further-from", type=Path, help="a checkpoint of this architecture")
+    parser.add_argument("--rate", type=float, default=Plan.rate, help="of AdamW at its highest")
     parser.add_argument("--threads", type=int, default=1)
     parser.add_argument("--vision-minutes", type=float, default=Plan.vision_minutes)
     parser.add_argument("--exam-minutes", type=float, default=Plan.exam_minutes)

@@ -35,6 +35,11 @@ def _mask(rng: random.Random, size: tuple[int, int], texture: str) -> Image.Imag
         cells = rng.randint(4, 9)
         pattern = bytes(255 * ((x + y) % 2) for y in range(cells) for x in range(cells))
         return Image.frombytes("L", (cells, cells), pattern).resize(size, Image.Resampling.NEAREST)
+    if texture == "blurred":
+        # A few random values, drawn large: what a photograph's background out of focus looks like.
+        side = rng.randint(4, 7)
+        blobs = Image.frombytes("L", (side, side), rng.randbytes(side * side))
+        return blobs.resize(size, Image.Resampling.BICUBIC)
     side = rng.choice((80, 160))
     noise = Image.frombytes("L", (side, side), rng.randbytes(side * side))
     return noise.resize(size, Image.Resampling.NEAREST)

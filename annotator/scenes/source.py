@@ -18,7 +18,7 @@ from annotator.shard_addresses import SCENES, ShardRef
 from schemas.samples import Sample
 
 SCENES_PER_SHARD = 32
-BEHAVIOUR = 1
+BEHAVIOUR = 2
 """Raised by hand when the same address begins to give other images or other truth."""
 _EXAMPLE = "scenes://64?seed=0&difficulty=0.5&human=0.25"
 

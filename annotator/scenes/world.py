@@ -25,7 +25,7 @@ BACKGROUNDS = {
     "teal": (110, 160, 160),
     "pink": (215, 165, 175),
 }
-TEXTURES = ("flat", "gradient", "noisy", "checkered")
+TEXTURES = ("flat", "gradient", "noisy", "checkered", "blurred")
 WORDS = (
     *("STOP", "OPEN", "EXIT", "TAXI", "CAFE", "BUS"),
     *("ZOO", "MUSIC", "HOTEL", "MILK", "JUMP", "RIVER"),
