@@ -9,6 +9,7 @@ IMAGE_STATES = ("failed", "empty", "filtered", "labelled", "verified")
 TEXT_LEVELS = ("brief", "detailed", "more_detailed", "alt", "ocr", "description")
 SHAPES = ("box", "quad", "polygon")
 VERDICTS = ("flag", "quarantine", "drop")
+"""From the weakest to the strongest."""
 REJECTIONS = ("quarantine", "drop")
 """A label with one of these verdicts is not kept; a flag is a remark."""
 HUMAN = "human"

@@ -3,7 +3,7 @@
 from abc import ABC, abstractmethod
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
-from typing import Any, ClassVar, Literal, Protocol
+from typing import Any, ClassVar, Literal, Protocol, Self
 
 import numpy as np
 import pyarrow as pa
@@ -12,7 +12,7 @@ from pydantic import BaseModel, ConfigDict, Field
 from schemas.annotations import Annotations, verdict_rows
 from schemas.columns import Flags
 from schemas.samples import Sample
-from schemas.tables import VERDICT_ROWS
+from schemas.tables import VERDICT_ROWS, VERDICTS
 
 
 class StageError(Exception):
@@ -85,23 +85,47 @@ class Finding:
 
 
 class Judge(Stage):
-    """A stage that adds verdict rows: vectorised on columns, no Python loop per label."""
+    """A stage that adds verdict rows: vectorised on columns, no Python loop per label.
+
+    A judge that needs constants of the whole data set (a percentile, a quota) has options for them,
+    unset by default. It measures each shard's candidates, and `settled` sets the options.
+    """
 
     makes: ClassVar[frozenset[str]] = frozenset({"verdicts"})
+
+    verdict_at_most: Literal["flag", "quarantine", "drop"] = Field(
+        "drop", description="every stronger verdict of this stage becomes this one"
+    )
 
     @abstractmethod
     def judge(self, annotations: Annotations) -> pa.Table:
         """Verdict rows (schema VERDICT_ROWS) on these annotations, which stay as they are."""
 
+    def measure(self, annotations: Annotations) -> dict[str, Any] | None:
+        """What `settled` wants to know of one shard's candidates, small and JSON-able; candidates
+        have no verdicts yet.
+
+        None, whatever the annotations, where these options need no statistics.
+        """
+        return None
+
+    def settled(self, measured: Sequence[dict[str, Any]]) -> Self:
+        """A copy with the constants of the whole data set, from the measure of every shard.
+
+        The order of the shards must make no difference, and `measure` of the copy is None.
+        """
+        return self
+
     def verdicts(self, labels: pa.Table, kind: str, findings: Iterable[Finding]) -> pa.Table:
-        """Verdict rows of some rules on labels of a kind; the filter is `<stage>.<rule>`."""
+        """Verdict rows of some rules on labels of a kind; the filter is `<stage>.<rule>`, and no
+        verdict is stronger than `verdict_at_most`."""
         rows = [
             verdict_rows(
                 labels,
                 kind,
                 finding.rejected,
                 filter=f"{self.stage}.{finding.rule}",
-                verdict=finding.verdict,
+                verdict=min(finding.verdict, self.verdict_at_most, key=VERDICTS.index),
                 values=finding.values,
                 threshold=finding.threshold,
                 details=finding.details,

@@ -1,5 +1,7 @@
 """What holds for every judge: it leaves its input alone and no input breaks it."""
 
+import json
+
 import numpy as np
 import pytest
 from label_rows import IMAGE, annotations, phrase, region, text
@@ -107,6 +109,34 @@ def test_human_labels_are_never_rejected(judge):
     }
     verdicts = judge.judge(people.with_tables(**relabelled))
     assert set(verdicts["verdict"].to_pylist()) <= {"flag"}
+
+
+@pytest.mark.parametrize("judge", JUDGES, ids=lambda judge: judge.stage)
+def test_every_verdict_can_be_softened_to_a_flag(judge):
+    softened = judge.model_copy(update={"verdict_at_most": "flag"})
+    verdicts = softened.judge(every_kind())
+    assert len(verdicts) > 0
+    assert set(verdicts["verdict"].to_pylist()) == {"flag"}
+
+
+def test_a_softened_drop_is_a_quarantine_and_weaker_verdicts_stay():
+    thin = annotations(regions=[region(0, 0, 90, 7), region(0, 90, 90, 110, label_no=1)])
+    judge = FilterRegions(verdict_at_most="quarantine")
+    assert judge.judge(thin)["verdict"].to_pylist() == ["quarantine", "flag"]
+
+
+@pytest.mark.parametrize("judge", JUDGES, ids=lambda judge: judge.stage)
+def test_a_settled_judge_needs_no_more_statistics(judge):
+    shards = [every_kind(), Annotations.of()]
+    measured = [judge.measure(shard) for shard in shards]
+    if measured[0] is None:
+        assert measured == [None, None]
+        return
+    assert json.loads(json.dumps(measured)) == measured
+    settled = judge.settled(measured)
+    assert settled == judge.settled(measured[::-1])
+    assert settled.measure(every_kind()) is None
+    assert type(judge).model_validate_json(settled.model_dump_json()) == settled
 
 
 def test_a_label_of_10000_letters_gets_a_verdict():
