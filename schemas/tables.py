@@ -1,4 +1,12 @@
-"""Arrow schemas of every table. Geometry is float32 pixels, x0 y0 x1 y1, top-left origin."""
+"""Arrow schemas of every table. Geometry is float32 pixels, x0 y0 x1 y1, top-left origin.
+
+`regions.tile` says which part of the image the model saw when it wrote the region: NULL for the
+whole image, else `x0,y0,x1,y1` in whole pixels of the image, such as `512,0,1024,512`, where x1 and
+y1 are the first column and row outside. The region's own coordinates are those of the image; its
+bins are thousandths of the tile's width and height. An edge of the tile is an inner one where the
+image goes on beyond it: x0 > 0, y0 > 0, x1 < images.width, y1 < images.height. All tiles of an
+image have the same size.
+"""
 
 import pyarrow as pa
 
@@ -79,7 +87,7 @@ REGIONS = pa.schema(
         ("end_score", _SCORE),  # probability that the list had ended here
         ("position", _NUMBER),  # in the model's list
         ("truncated", pa.bool_()),
-        ("tile", _STRING),
+        ("tile", _STRING),  # see above
         ("parent", _STRING),
         *_ORIGIN,
     ]

@@ -79,7 +79,7 @@ def test_every_image_is_encoded_once_cascades_included(lively, pictures, encoded
     def ground(result):
         if result.request.task == "caption":
             about = f"a circle {result.request.image}"
-            yield Request(result.request.image, GROUNDING, about, "caption")
+            yield Request(result.request.image, GROUNDING, about, ("caption",))
 
     requests = [Request(i, task) for i in range(3) for task in ROOTS]
     results = Engine(lively, Decoding(LIMITS), batch_size=2).run(pictures, requests, ground)

@@ -28,7 +28,7 @@ def result_of(vocabulary, florence_tokenizer):
         half = np.full(len(tokens), np.log(0.5), dtype=np.float32)
         answer = parse_answer(tokens, TASKS[task].output, vocabulary, limit)
         return Result(
-            Request(0, task, parent=parent), Prompt((0, 2)), tokens, answer,
+            Request(0, task, parents=(parent,) if parent else ()), Prompt((0, 2)), tokens, answer,
             TokenScores(half, half, np.array(places), locations),
         )  # fmt: skip
 

@@ -4,7 +4,7 @@ The decoding backend is transformers' `generate`, given our own encoder outputs.
 """
 
 from collections import Counter
-from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Hashable, Iterable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
 
@@ -17,7 +17,7 @@ from transformers.modeling_outputs import BaseModelOutput
 from schemas.boxes import BINS
 from stages.florence2.checkpoint import Checkpoint
 from stages.florence2.grammar import Answer, parse_answer
-from stages.florence2.prompts import TASKS, Bins, Prompt, Task, build_prompt
+from stages.florence2.prompts import TASKS, About, Prompt, Task, build_prompt
 from stages.florence2.scores import TokenScores
 
 SMALL = 20_000_000
@@ -40,13 +40,14 @@ class Decoding:
 class Request:
     """A task asked of one image, an index into the images of the run.
 
-    `parent` is the task of the same image whose answer this request asks about.
+    `about` is what a task with an input asks about. `parents` say which labels those are, for
+    whoever reads the result; the engine does not look at them.
     """
 
     image: int
     task: Task
-    about: str | Bins | None = None
-    parent: Task | None = None
+    about: About = None
+    parents: tuple[Hashable, ...] = ()
 
 
 @dataclass(frozen=True, slots=True)
@@ -93,7 +94,8 @@ class Engine:
         """All results, those of the requests that `follow_up` makes of a result included.
 
         Each RGB image is encoded once, when first asked about, and forgotten when no request
-        about it is left.
+        about it is left. `images` may make an image only then, as it does a tile; a request that
+        follows from a result may be about any of them.
         """
         with _threads(self._thread_count):
             return list(self._results(images, requests, follow_up))

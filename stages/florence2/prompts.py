@@ -27,6 +27,8 @@ Task = Literal[
 ]
 Output = Literal["text", "boxes", "proposals", "phrases", "quads", "polygons", "boxes_or_polygons"]
 Bins = tuple[int, int, int, int]
+About = str | Bins | None
+"""What a prompt asks about: words, a region, or nothing."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -89,9 +91,7 @@ class Prompt:
     cut: bool = False
 
 
-def build_prompt(
-    task: Task, vocabulary: Vocabulary, limit: int, about: str | Bins | None = None
-) -> Prompt:
+def build_prompt(task: Task, vocabulary: Vocabulary, limit: int, about: About = None) -> Prompt:
     """At most `limit` ids: an over-long input text is cut after a word.
 
     `about` is the text or the region that a task with an input asks about, None for the others.
@@ -116,7 +116,7 @@ def build_prompt(
     return Prompt(tuple(ids(kept)), cut=True)
 
 
-def _check_input(task: Task, about: str | Bins | None) -> None:
+def _check_input(task: Task, about: About) -> None:
     given = "nothing" if about is None else "words" if isinstance(about, str) else "region"
     if given != TASKS[task].asks_about:
         raise ValueError(f"{task} asks about {TASKS[task].asks_about}, not about {given}")

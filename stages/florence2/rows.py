@@ -1,6 +1,6 @@
 """Parsed answers about one image → rows of texts, regions, phrases and problems."""
 
-from collections.abc import Sequence
+from collections.abc import Hashable, Sequence
 from dataclasses import asdict, dataclass, field
 from typing import Any
 
@@ -10,7 +10,7 @@ from schemas.ids import local_id
 from schemas.tables import MODEL
 from stages.florence2.engine import Result
 from stages.florence2.grammar import Instance
-from stages.florence2.prompts import CAPTION_LEVELS, TASKS, Task
+from stages.florence2.prompts import CAPTION_LEVELS, TASKS
 from stages.florence2.scores import RegionScores, region_scores, text_scores
 from stages.florence2.spans import phrase_spans
 from stages.florence2.vocabulary import Vocabulary
@@ -51,7 +51,7 @@ class _Rows:
     regions: list[Row] = field(default_factory=list)
     phrases: list[Row] = field(default_factory=list)
     problems: list[Row] = field(default_factory=list)
-    captions: dict[Task, Row] = field(default_factory=dict)
+    captions: dict[Hashable, Row] = field(default_factory=dict)
 
     def add_text(self, result: Result) -> None:
         answer, task = result.answer, result.request.task
@@ -71,7 +71,8 @@ class _Rows:
 
     def add_regions(self, result: Result) -> None:
         instances = result.answer.instances
-        caption = self.captions[result.request.parent] if result.request.parent else None
+        parents = result.request.parents
+        caption = self.captions[parents[0]] if parents else None
         spans = phrase_spans(caption["text"], _phrases(instances)) if caption else []
         by_label = dict(zip(_label_keys(instances), spans, strict=True)) if caption else {}
         for position, instance in enumerate(instances):

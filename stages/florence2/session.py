@@ -1,6 +1,6 @@
 """The opened stage: samples in, rows out."""
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Hashable, Iterator, Sequence
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Final
 
@@ -9,7 +9,7 @@ from schemas.samples import Sample, decode_image
 from stages.base import Model
 from stages.florence2.checkpoint import load_checkpoint
 from stages.florence2.engine import Decoding, Engine, Request, Result
-from stages.florence2.prompts import CAPTION_LEVELS, Task
+from stages.florence2.prompts import CAPTION_LEVELS
 from stages.florence2.rows import answers_to_rows
 
 if TYPE_CHECKING:
@@ -61,14 +61,14 @@ class Florence2Session:
         """The grounding of a caption, asked about its words."""
         request, caption = result.request, result.answer.text
         if self.options.grounds and request.task in CAPTION_LEVELS and caption:
-            yield Request(request.image, GROUNDING, about=caption, parent=request.task)
+            yield Request(request.image, GROUNDING, about=caption, parents=(request.task,))
 
     def _in_order(self, results: Sequence[Result]) -> list[Result]:
         """By the stage's list of tasks, however the engine batched them."""
-        place_of: dict[Task, int] = {task: i for i, task in enumerate(self.options.tasks)}
+        place_of: dict[Hashable, int] = {task: i for i, task in enumerate(self.options.tasks)}
 
         def place(result: Result) -> tuple[int, int]:
-            parent = result.request.parent
-            return place_of[result.request.task], place_of[parent] if parent else 0
+            parents = result.request.parents
+            return place_of[result.request.task], place_of[parents[0]] if parents else 0
 
         return sorted(results, key=place)
