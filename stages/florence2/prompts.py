@@ -27,8 +27,8 @@ Task = Literal[
 ]
 Output = Literal["text", "boxes", "proposals", "phrases", "quads", "polygons", "boxes_or_polygons"]
 Bins = tuple[int, int, int, int]
-About = str | Bins | None
-"""What a prompt asks about: words, a region, or nothing."""
+About = str | tuple[str, ...] | Bins | None
+"""What a prompt asks about: words, several phrases at once, a region, or nothing."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -92,34 +92,43 @@ class Prompt:
 
 
 def build_prompt(task: Task, vocabulary: Vocabulary, limit: int, about: About = None) -> Prompt:
-    """At most `limit` ids: an over-long input text is cut after a word.
-
-    `about` is the text or the region that a task with an input asks about, None for the others.
-    """
-    before, _, after = TASKS[task].prompt.partition("{input}")
-
-    def ids(middle: str | Bins) -> list[int]:
-        if isinstance(middle, str):
-            inner = vocabulary.words_to_ids(before + middle + after)
-        else:
-            locations = [vocabulary.first_loc + bin for bin in middle]
-            inner = [*vocabulary.words_to_ids(before), *locations, *vocabulary.words_to_ids(after)]
-        return [vocabulary.bos, *inner, vocabulary.eos]
-
+    """At most `limit` ids. Of phrases that are too long together the last are left out; a text that
+    is too long alone is cut after a word."""
     _check_input(task, about)
-    if about is None or not isinstance(about, str):
-        return Prompt(tuple(ids(about or "")))
-    text = about.strip()
-    if len(whole := ids(text)) <= limit:
-        return Prompt(tuple(whole))
-    kept = _longest_that_fits(text, lambda part: len(ids(part)) <= limit)
-    return Prompt(tuple(ids(kept)), cut=True)
+    before, _, after = TASKS[task].prompt.partition("{input}")
+    if TASKS[task].asks_about == "region":
+        places = [vocabulary.first_loc + int(bin) for bin in about or ()]
+        inner = [*vocabulary.words_to_ids(before), *places, *vocabulary.words_to_ids(after)]
+        return Prompt((vocabulary.bos, *inner, vocabulary.eos))
+
+    def ids(phrases: Sequence[str]) -> tuple[int, ...]:
+        inner = vocabulary.phrases_to_ids(before, phrases, after)
+        return (vocabulary.bos, *inner, vocabulary.eos)
+
+    asked = [about or ""] if isinstance(about, str | None) else [str(part) for part in about]
+    asked = [phrase.strip() for phrase in asked]
+    kept = _longest_that_fit(asked, lambda phrases: len(ids(phrases)) <= limit)
+    return Prompt(ids(kept), cut=kept != asked)
 
 
 def _check_input(task: Task, about: About) -> None:
-    given = "nothing" if about is None else "words" if isinstance(about, str) else "region"
+    if about is None:
+        given = "nothing"
+    elif isinstance(about, str) or all(isinstance(part, str) for part in about):
+        given = "words"
+    else:
+        given = "region"
     if given != TASKS[task].asks_about:
         raise ValueError(f"{task} asks about {TASKS[task].asks_about}, not about {given}")
+
+
+def _longest_that_fit(phrases: list[str], fit: Callable[[Sequence[str]], bool]) -> list[str]:
+    """All phrases, or the first ones that fit, or the first one's beginning."""
+    while len(phrases) > 1 and not fit(phrases):
+        phrases = phrases[:-1]
+    if fit(phrases):
+        return phrases
+    return [_longest_that_fits(phrases[0], lambda part: fit([part]))]
 
 
 def _longest_that_fits(text: str, fits: Callable[[str], bool]) -> str:

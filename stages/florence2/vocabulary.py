@@ -19,6 +19,7 @@ class Vocabulary:
     poly: int
     end_poly: int
     sep: int
+    and_: int
     size: int
     special: frozenset[int] = field(repr=False)
     """Every id that is no piece of text, locations included."""
@@ -43,6 +44,7 @@ class Vocabulary:
             poly=_id(backend, "<poly>"),
             end_poly=_id(backend, "</poly>"),
             sep=_id(backend, "<sep>"),
+            and_=_id(backend, "<and>"),
             size=backend.get_vocab_size(with_added_tokens=True),
             special=frozenset(backend.get_added_tokens_decoder()) | _basic(backend),
             _words=words,
@@ -61,6 +63,15 @@ class Vocabulary:
         """Ids of plain words: `</s>` or `<loc_5>` in them stay the characters they are."""
         ids: list[int] = self._words.encode(text, add_special_tokens=False).ids
         return [token for token in ids if token not in self.special]
+
+    def phrases_to_ids(self, before: str, phrases: Sequence[str], after: str) -> list[int]:
+        """Ids of plain words, with ` <and> ` between one phrase and the next."""
+        last = len(phrases) - 1
+        ids: list[int] = []
+        for i, phrase in enumerate(phrases):
+            text = (" " if i else before) + phrase + (after if i == last else " ")
+            ids += [*self.words_to_ids(text), *([self.and_] if i < last else [])]
+        return ids
 
     def ids_to_words(self, tokens: Sequence[int]) -> str:
         """Text of ids that are all text, decoded at once so that no character is torn apart."""
