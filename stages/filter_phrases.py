@@ -28,7 +28,16 @@ from schemas.boxes import (
 )
 from schemas.columns import Flags, Rows, finite_rows, group_codes, is_in, numbers
 from stages.base import Finding, Judge
-from stages.language import ABSTRACT_NOUNS, SCENE_NOUNS, UNGROUNDABLE, comparable, heads, normalised
+from stages.language import (
+    ABSTRACT_NOUNS,
+    CHUNKER,
+    SCENE_NOUNS,
+    UNGROUNDABLE,
+    comparable,
+    language_named,
+    normalised,
+    parse,
+)
 
 
 class FilterPhrases(Judge):
@@ -42,6 +51,7 @@ class FilterPhrases(Judge):
     share a box.
     """
 
+    behaviour: ClassVar[int] = 2
     needs: ClassVar[frozenset[str]] = frozenset({"phrases"})
 
     stage: Literal["filter_phrases"] = "filter_phrases"
@@ -66,7 +76,9 @@ class FilterPhrases(Judge):
 
     def judge(self, annotations: Annotations) -> pa.Table:
         phrases = annotations.phrases
-        words = _Words(normalised(phrases["phrase"]), heads(phrases["phrase"]))
+        words = _Words(
+            normalised(phrases["phrase"]), parse(language_named(CHUNKER), phrases["phrase"]).heads()
+        )
         bins = _bins(annotations)
         alone = self.verdicts(
             phrases, "phrase", [*_ties(annotations), *self._words(words), *self._area(words, bins)]

@@ -2,10 +2,12 @@
 
 from collections.abc import Callable
 
+import numpy as np
 import pyarrow as pa
 import pyarrow.compute as pc
 
 from schemas.columns import Column
+from stages.language.tokens import split
 
 
 def _words(text: str) -> tuple[str, ...]:
@@ -54,19 +56,6 @@ SCENE_NOUNS = _words(
 )
 """Heads of phrases that may fill the whole image."""
 
-_INNER = "['\N{RIGHT SINGLE QUOTATION MARK}-]"
-WORD = (
-    rf"[\p{{L}}\p{{M}}\p{{N}}_]+(?:{_INNER}[\p{{L}}\p{{M}}\p{{N}}_]+)*|[^\s\p{{L}}\p{{M}}\p{{N}}_]"
-)
-"""One token: a word with its inner hyphens and apostrophes, or one punctuation mark."""
-
-_MEASURES = (
-    r"^(?:group|pair|piece|bunch|couple|row|set|lot|lots|number|variety|kind|type|sort)s? of "
-)
-_AFTER_HEAD = (
-    r" (?:of|in|on|at|with|without|by|for|from|to|near|under|over|behind|beside|between|inside"
-    r"|against|around|above|below|next|that|which|who|while|and)(?: .*)?$"
-)
 _PLURALS = (
     (r"\b(|wo|police|fire)men$", r"\1man"),
     (r"\bpeople$", "person"),
@@ -87,8 +76,8 @@ _PLURALS = (
 
 
 def token_counts(strings: Column) -> pa.Array:
-    """Tokens (`WORD`) of each string, NULL for NULL; close to spaCy's count, not equal to it."""
-    return pc.count_substring_regex(_whole(strings), WORD)
+    """Tokens of each string, NULL for NULL; close to spaCy's count, not equal to it."""
+    return _on_distinct(strings, _token_counts)
 
 
 def normalised(strings: Column) -> pa.Array:
@@ -101,10 +90,8 @@ def comparable(strings: Column) -> pa.Array:
     return _on_distinct(strings, lambda distinct: _singular(_normalised(distinct)))
 
 
-def heads(strings: Column) -> pa.Array:
-    """The main noun in the singular: the last word before any preposition, `of` after a measure
-    excepted; a guess by position, not by grammar."""
-    return _on_distinct(strings, _heads)
+def _token_counts(strings: pa.Array) -> pa.Array:
+    return pa.array(np.bincount(split(strings).text, minlength=len(strings)))
 
 
 def _normalised(strings: pa.Array) -> pa.Array:
@@ -117,12 +104,6 @@ def _singular(strings: pa.Array) -> pa.Array:
     for plural, singular in _PLURALS:
         strings = pc.replace_substring_regex(strings, plural, singular)
     return strings
-
-
-def _heads(strings: pa.Array) -> pa.Array:
-    things = pc.replace_substring_regex(_normalised(strings), _MEASURES, "")
-    nouns = pc.replace_substring_regex(things, _AFTER_HEAD, "")
-    return _singular(pc.replace_substring_regex(nouns, r"^.* ", ""))
 
 
 def _on_distinct(strings: Column, change: Callable[[pa.Array], pa.Array]) -> pa.Array:
