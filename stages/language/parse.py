@@ -58,7 +58,7 @@ class Tokens:
     def degree(self) -> Rows:
         """Edges of each token in the dependency tree, both ways: a leaf has 1."""
         up = self.head != np.arange(len(self))
-        return np.bincount(self.head[up], minlength=len(self)) + up
+        return np.asarray(np.bincount(self.head[up], minlength=len(self)) + up)
 
 
 class Language(Protocol):

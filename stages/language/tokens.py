@@ -30,7 +30,7 @@ class Words:
     @property
     def begins(self) -> Flags:
         """Is it the first token of its sentence?"""
-        return np.diff(self.sentence, prepend=-1) != 0
+        return np.asarray(np.diff(self.sentence, prepend=-1) != 0)
 
 
 def split(texts: pa.Array) -> Words:

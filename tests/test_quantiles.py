@@ -1,0 +1,45 @@
+import json
+
+import numpy as np
+import pytest
+
+from schemas.quantiles import count_scores, lowest_share
+
+HUNDRED = np.arange(1, 101) / 100
+
+
+@pytest.mark.parametrize(
+    ("share", "below"),
+    [
+        pytest.param(0.0199, 1, id="just under two of a hundred"),
+        pytest.param(0.02, 2, id="two of a hundred"),
+        pytest.param(0.5, 50, id="half"),
+        pytest.param(0.0099, 0, id="less than one"),
+    ],
+)
+def test_at_most_the_share_lies_below_the_limit(share, below):
+    limit = lowest_share([count_scores(HUNDRED)], share)
+    assert (HUNDRED < (limit or 0)).sum() == below
+
+
+def test_counts_of_shards_add_up_in_any_order():
+    parts = [count_scores(part) for part in np.split(HUNDRED, 4)]
+    stored = [json.loads(json.dumps(part)) for part in reversed(parts)]
+    assert lowest_share(stored, 0.1) == lowest_share([count_scores(HUNDRED)], 0.1)
+
+
+def test_scores_near_one_are_told_apart():
+    scores = 1 - np.geomspace(1e-4, 1e-1, 1000)
+    limit = lowest_share([count_scores(scores)], 0.02)
+    assert limit is not None
+    assert 15 <= (scores < limit).sum() <= 20
+
+
+@pytest.mark.parametrize("scores", [[], [np.nan], [0.5], [0.5] * 99, [0, 0, 0]])
+def test_there_may_be_nothing_below(scores):
+    assert lowest_share([count_scores(np.array(scores, dtype=float))], 0.02) is None
+    assert lowest_share([], 0.02) is None
+
+
+def test_odd_scores_are_counted_as_the_nearest_possible():
+    assert sum(count_scores(np.array([np.nan, 0, 1, 2, np.inf, -1])).values()) == 5
