@@ -16,7 +16,7 @@ import pyarrow as pa
 
 from annotator.errors import MissingDependency, QueryError
 from annotator.store import Store, Version
-from annotator.store.lake import attach, first_line, quoted
+from annotator.store.sql import first_line, quoted
 
 # SQLite's table functions open any file, whatever DuckDB's settings say, and DuckLake's include
 # some that crash on read-only tables: so what may be called is listed, not what may not.
@@ -55,8 +55,7 @@ def run_query(store: Store, sql: str, version: int | None = None) -> pa.Table:
     tree = _parse(sql)
     with closing(store.connect(version)) as connection:
         for number in _versions_named(tree):
-            snapshot = store.version(number).snapshot
-            attach(connection, store.root, alias=f"v{number}", snapshot=snapshot)
+            store.attach(connection, f"v{number}", store.version(number))
         _confine(connection, store.data_folder())
         try:
             return connection.execute(sql).to_arrow_table()

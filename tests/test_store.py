@@ -12,9 +12,9 @@ import duckdb
 import pytest
 from small_tables import commit, entry_of, shard_tables, small_entry
 
-import annotator.store.transaction as transaction
 from annotator.errors import MissingDependency, StoreError
-from annotator.store import DiffRow, Store, lake
+from annotator.store import DiffRow, Store, creation, lake, ledger, writing
+from annotator.store.sql import quoted
 from schemas.annotations import Annotations, kept, table_of
 
 
@@ -92,11 +92,11 @@ def test_a_recipe_can_come_back_from_the_same_part(store):
 def test_the_lake_never_owns_the_files_of_a_part(store):
     entry = small_entry(store.root, "s0")
     commit(store, entry)
-    paths = ask(store, "SELECT data_file FROM ducklake_list_files('lake', 'all_texts')")
+    paths = ask(store, "SELECT data_file FROM ducklake_list_files('lake', 'candidate_texts')")
     assert len(paths) == 1
     taken = Path(paths[0][0])
     assert taken != entry.files["texts"]
-    assert taken.parent == store.root / "data" / "main" / "all_texts"
+    assert taken.parent == store.root / "data" / "main" / "candidate_texts"
     taken.unlink()
     assert entry.files["texts"].is_file()
 
@@ -147,7 +147,7 @@ def test_an_unknown_version_is_named_with_those_there_are(store):
     with pytest.raises(StoreError, match="no version 1: it has none yet"):
         store.version(1)
     commit(store, small_entry(store.root, "s0"))
-    with pytest.raises(StoreError, match="no version 7: it has 1 to 1"):
+    with pytest.raises(StoreError, match="no version 7: it has 1"):
         store.connect(7)
 
 
@@ -231,7 +231,7 @@ def test_two_shards_of_one_name_are_refused(store):
 
 def test_a_commit_that_fails_half_way_leaves_the_version_before(store, monkeypatch):
     commit(store, small_entry(store.root, "s0"))
-    monkeypatch.setattr(transaction, "_counts", lambda lake: lake.execute("SELECT nonsense"))
+    monkeypatch.setattr(ledger, "counts", lambda lake: lake.execute("SELECT nonsense"))
     with pytest.raises(StoreError, match="not committed: Binder Error"):
         commit(store, small_entry(store.root, "s0", "second"), small_entry(store.root, "s1"))
     monkeypatch.undo()
@@ -247,7 +247,7 @@ def test_a_full_disk_gets_one_sentence_and_leaves_the_version_before(store, monk
     commit(store, small_entry(store.root, "s0"))
     monkeypatch.setattr(os, "link", full)
     monkeypatch.setattr(shutil, "copyfile", full)
-    with pytest.raises(StoreError, match=r"not committed: .*No space left on device"):
+    with pytest.raises(StoreError, match=r"not committed, the disk is full"):
         commit(store, small_entry(store.root, "s0", "second"))
     monkeypatch.undo()
     assert rows_of(store) == [("s0", "first", 2, 6)]
@@ -265,7 +265,7 @@ def test_two_commits_at_once_both_land(store):
 @pytest.mark.parametrize("shards", [("s0", "s0"), ("s0", "s1")], ids=["same", "different"])
 def test_even_without_the_lock_no_two_commits_mix(store, monkeypatch, shards):
     """The lock is one defence, the claim in the ledger the other: here it stands alone."""
-    monkeypatch.setattr(transaction, "committing", lambda root: nullcontext())
+    monkeypatch.setattr(writing, "committing", lambda root: nullcontext())
     for turn in range(2):
         entries = [small_entry(store.root, f"{shard}-{turn}") for shard in shards]
         with ThreadPoolExecutor(2) as pool:
@@ -329,7 +329,7 @@ def plain():
     """DuckDB's own client as far as it can be had offline: its extensions, and nothing of ours."""
     with closing(duckdb.connect()) as connection:
         for name in lake.EXTENSIONS:
-            connection.execute(f"LOAD {lake.quoted(lake._packaged(name))}")
+            connection.execute(f"LOAD {quoted(lake._packaged(name))}")
         yield connection
 
 
@@ -398,24 +398,15 @@ def test_a_place_without_write_permission_gets_one_sentence(store, monkeypatch, 
 
 
 def test_a_catalogue_that_cannot_be_made_leaves_none(tmp_path, monkeypatch):
-    monkeypatch.setattr(lake, "_definitions", lambda: ["CREATE TABLE a (i INTEGER)", "nonsense"])
+    monkeypatch.setattr(
+        creation, "_definitions", lambda: ["CREATE TABLE a (i INTEGER)", "nonsense"]
+    )
     with pytest.raises(StoreError, match="cannot make the tables"):
         Store.create_or_open(tmp_path / "cells")
     left = {path.name for path in (tmp_path / "cells").iterdir()}
     assert left == {"commit.lock", "data", "parts"}
     monkeypatch.undo()
     assert Store.create_or_open(tmp_path / "cells").versions() == []
-
-
-def test_newer_tables_are_refused(store, monkeypatch):
-    monkeypatch.setattr(lake, "SCHEMA_VERSION", 99)
-    with closing(lake.open_lake(store.root, writable=True)) as connection:
-        connection.execute("BEGIN")
-        connection.execute("UPDATE store_state SET version = 0")
-        lake.describe_commit(connection, "from the future", {})
-        connection.execute("COMMIT")
-    with pytest.raises(StoreError, match="these tables have schema 99, this annotator knows 1"):
-        Store.open(store.root)
 
 
 def test_a_catalogue_that_is_none_gets_one_sentence(store):

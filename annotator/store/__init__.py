@@ -6,8 +6,6 @@ wrote, `commit.lock` is held by the one committer. Version n is the n-th commit 
 
 import os
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
-from datetime import datetime
 from pathlib import Path
 from typing import Any
 
@@ -15,25 +13,18 @@ import duckdb
 
 from annotator.errors import StoreError
 from annotator.parts import PARTS
-from annotator.store import catalog, lake
+from annotator.store import catalog, lake, rollback, tags
+from annotator.store.creation import create_lake, needs_upgrade, upgrade
 from annotator.store.diff import DiffRow, diff_snapshots
 from annotator.store.incoming import ShardCommit
-from annotator.store.transaction import LOCK, Message, commit, committing
+from annotator.store.layout import LAYOUT
+from annotator.store.transaction import Message, commit
+from annotator.store.versions import Version, Wanted, all_versions, find_version
+from annotator.store.versions import tags as all_tags
+from annotator.store.writing import LOCK, committing
 from schemas.tables import SCHEMA_VERSION
 
-__all__ = ["DiffRow", "ShardCommit", "Store", "Version"]
-
-
-@dataclass(frozen=True)
-class Version:
-    """One commit. `counts`: images, and kept texts, regions and phrases, at that version."""
-
-    number: int
-    snapshot: int
-    when: datetime
-    message: str
-    counts: Mapping[str, int]
-    extra: Mapping[str, Any]
+__all__ = ["DiffRow", "ShardCommit", "Store", "Version", "Wanted"]
 
 
 class Store:
@@ -44,7 +35,7 @@ class Store:
 
     @classmethod
     def create_or_open(cls, root: Path) -> "Store":
-        """For writing; StoreError where that cannot be."""
+        """For writing; older tables are brought up to date. StoreError where that cannot be."""
         store = cls(root)
         try:
             for folder in (lake.DATA, PARTS):
@@ -52,15 +43,18 @@ class Store:
             _need_write_access(store.root)
             with committing(store.root):
                 if not is_store(store.root):
-                    lake.create_lake(store.root)
+                    create_lake(store.root)
                 if not catalog.knows_its_place(store.root):
                     catalog.record_place(store.root)
+                _refuse_newer(store.root)
+                if needs_upgrade(store.root):
+                    upgrade(store.root)
         except OSError as error:
             raise StoreError(
                 f"{root}: cannot write tables here ({error.strerror or error}): "
                 "name another folder as the store"
             ) from error
-        return cls.open(root)
+        return store
 
     @classmethod
     def open(cls, root: Path) -> "Store":
@@ -68,12 +62,7 @@ class Store:
         store = cls(root)
         if not is_store(store.root):
             raise StoreError(f"{root}: no tables here: `annotator run` makes them")
-        schema = catalog.schema_version(store.root)
-        if schema > SCHEMA_VERSION:
-            raise StoreError(
-                f"{root}: these tables have schema {schema}, this annotator knows "
-                f"{SCHEMA_VERSION}: install a newer annotator"
-            )
+        _refuse_newer(store.root)
         return store
 
     def commit(
@@ -92,41 +81,61 @@ class Store:
 
     def versions(self) -> list[Version]:
         """From the first to the latest."""
-        return [
-            Version(
-                found.extra["version"],
-                found.snapshot,
-                found.when,
-                found.message,
-                found.extra["counts"],
-                found.extra,
-            )
-            for found in catalog.snapshots(self.root)
-            if "version" in found.extra
-        ]
+        return all_versions(self.root)
 
-    def version(self, number: int) -> Version:
-        """StoreError names those that there are."""
-        versions = self.versions()
-        for known in versions:
-            if known.number == number:
-                return known
-        there = f"it has 1 to {versions[-1].number}" if versions else "it has none yet"
-        raise StoreError(f"{self.root}: no version {number}: {there}")
+    def version(self, wanted: Wanted) -> Version:
+        """By number, tag or time; StoreError names those that there are."""
+        return find_version(self.root, wanted)
 
-    def diff(self, before: int, after: int) -> list[DiffRow]:
+    def tags(self) -> dict[str, int]:
+        """Tag → the number of its version."""
+        return all_tags(self.root)
+
+    def tag(
+        self, name: str, wanted: Wanted, *, note: str | None = None, move: bool = False
+    ) -> Version:
+        """Name a version; StoreError where the name is another version's, unless it may move."""
+        store, version = self.create_or_open(self.root), self.version(wanted)
+        tags.set_tag(store.root, name, version, note, move)
+        return version
+
+    def remove_tag(self, name: str) -> None:
+        """The version stays."""
+        tags.remove_tag(self.create_or_open(self.root).root, name)
+
+    def roll_back(self, wanted: Wanted) -> int | None:
+        """A new version equal to that one, None where the tables are equal to it already."""
+        return rollback.roll_back(self.create_or_open(self.root).root, self.version(wanted))
+
+    def diff(self, before: Wanted, after: Wanted) -> list[DiffRow]:
         """What changed from one version to another, as counts of kept labels."""
-        snapshots = (self.version(number).snapshot for number in (before, after))
+        snapshots = (self.version(wanted).snapshot for wanted in (before, after))
         return diff_snapshots(self.root, *snapshots)
 
-    def connect(self, version: int | None = None) -> duckdb.DuckDBPyConnection:
+    def connect(self, wanted: Wanted | None = None) -> duckdb.DuckDBPyConnection:
         """Read-only; tables and views are as they were at that version, the latest by default.
 
         Later commits stay out of sight.
         """
-        # None before the first commit.
-        known = [self.version(version)] if version else self.versions()[-1:]
-        return lake.open_lake(self.root, snapshot=known[0].snapshot if known else None)
+        known = [self.version(wanted)] if wanted is not None else self.versions()[-1:]
+        connection = lake.connect()
+        try:
+            self.attach(connection, lake.LAKE, known[0] if known else None)
+            connection.execute(f"USE {lake.LAKE}")
+        except BaseException:
+            connection.close()
+            raise
+        return connection
+
+    def attach(
+        self, connection: duckdb.DuckDBPyConnection, alias: str, version: Version | None
+    ) -> None:
+        """Tables and views of a version under that name; None where there is no version yet."""
+        if version is None:
+            layout = catalog.made_by(self.root)["layout"]
+            lake.attach_at(connection, self.root, alias, None, layout)
+        else:
+            lake.attach_at(connection, self.root, alias, version.snapshot, version.layout)
 
     def data_folder(self) -> Path:
         """Where all files lie that a query reads."""
@@ -146,6 +155,16 @@ class Store:
 def is_store(root: Path) -> bool:
     """Whether a folder holds tables."""
     return (root / lake.CATALOG).is_file()
+
+
+def _refuse_newer(root: Path) -> None:
+    known = {"schema": SCHEMA_VERSION, "layout": LAYOUT}
+    for name, number in catalog.made_by(root).items():
+        if number > known[name]:
+            raise StoreError(
+                f"{root}: these tables have {name} {number}, this annotator knows {known[name]}: "
+                "install a newer annotator"
+            )
 
 
 def _need_write_access(root: Path) -> None:

@@ -2,6 +2,7 @@
 
 import json
 import sqlite3
+from collections.abc import Mapping
 from contextlib import closing
 from dataclasses import dataclass
 from datetime import datetime
@@ -38,12 +39,47 @@ def snapshots(root: Path) -> list[Snapshot]:
     ]
 
 
-def schema_version(root: Path) -> int:
-    """Of our tables; StoreError where they are none of ours."""
-    known = [found.extra["schema"] for found in snapshots(root) if "schema" in found.extra]
+def made_by(root: Path) -> dict[str, Any]:
+    """`schema` and `layout` of the tables; StoreError where they are none of ours."""
+    known = [found.extra for found in snapshots(root) if "schema" in found.extra]
     if not known:
         raise StoreError(f"{root}: a DuckLake, but not one that annotator made")
-    return int(known[-1])
+    return {"schema": known[-1]["schema"], "layout": layout_of(known[-1])}
+
+
+def layout_of(extra: Mapping[str, Any]) -> int:
+    """Of the tables at a commit that says `extra` of itself; the first layout had no number."""
+    return int(extra.get("layout", 1))
+
+
+def columns(root: Path) -> dict[str, set[str]]:
+    """Table of the lake → its columns."""
+    rows = _ask(
+        root,
+        "SELECT table_name, column_name FROM ducklake_table t JOIN ducklake_column c "
+        "USING (table_id) WHERE t.end_snapshot IS NULL AND c.end_snapshot IS NULL "
+        "AND parent_column IS NULL",
+    )
+    found: dict[str, set[str]] = {}
+    for table, column in rows:
+        found.setdefault(table, set()).add(column)
+    return found
+
+
+def tables_at(root: Path, snapshot: int) -> set[str]:
+    """Names of the lake's tables as they were then."""
+    rows = _ask(
+        root,
+        "SELECT table_name FROM ducklake_table "
+        f"WHERE begin_snapshot <= {snapshot} AND coalesce(end_snapshot > {snapshot}, true)",
+    )
+    return {name for (name,) in rows}
+
+
+def folders(root: Path) -> dict[str, str]:
+    """Table of the lake → the folder of its files, which keeps the name it was made with."""
+    query = "SELECT table_name, path FROM ducklake_table WHERE end_snapshot IS NULL"
+    return dict(_ask(root, query))
 
 
 def knows_its_place(root: Path) -> bool:

@@ -7,7 +7,7 @@ from pathlib import Path
 import duckdb
 
 from annotator.errors import StoreError
-from annotator.store.lake import quoted
+from annotator.store.sql import quoted
 from schemas.tables import LABEL_TABLES, REJECTIONS
 
 KEYS = {"images": ("image_id",)} | dict.fromkeys(

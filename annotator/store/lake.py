@@ -1,26 +1,20 @@
-"""The lake: a DuckLake catalogue in SQLite and the Parquet files that it owns, as DuckDB sees it.
-
-`all_texts`, `all_regions`, `all_phrases` hold every candidate; the views `texts`, `regions`,
-`phrases` show those that are kept, with `label_id` first. The views lie in the lake itself, so any
-DuckDB client has them.
-"""
+"""The lake as DuckDB sees it: a DuckLake catalogue in SQLite and the Parquet files it owns."""
 
 import json
 import os
-import sqlite3
 import tempfile
 import uuid
 from collections.abc import Mapping
-from contextlib import closing
 from importlib.util import find_spec
 from pathlib import Path
 from typing import Any
 
 import duckdb
-import pyarrow as pa
 
 from annotator.errors import MissingDependency, StoreError
-from schemas.tables import LABEL_TABLES, REJECTIONS, SCHEMA_VERSION, TABLES
+from annotator.store.layout import LAYOUT, STORED_IN, views
+from annotator.store.sql import first_line, quoted
+from schemas.tables import SCHEMA_VERSION
 
 CATALOG = "catalog.sqlite"
 DATA = "data"
@@ -31,35 +25,6 @@ EXTENSIONS = {
     "sqlite_scanner": "duckdb-extension-sqlite-scanner",
 }
 """DuckDB extension → the package that carries it, signed by DuckDB."""
-STORED = {name: name for name in TABLES} | {t: f"all_{t}" for t in LABEL_TABLES.values()}
-"""Table of `schemas.tables` → its name in the lake."""
-
-_TYPES = {
-    pa.string(): "VARCHAR",
-    pa.int32(): "INTEGER",
-    pa.float32(): "FLOAT",
-    pa.float64(): "DOUBLE",
-    pa.bool_(): "BOOLEAN",
-    pa.list_(pa.list_(pa.float32())): "FLOAT[][]",
-}
-_BOOKKEEPING = (
-    "CREATE TABLE recipes (recipe VARCHAR, stages VARCHAR, created TIMESTAMPTZ)",
-    "CREATE TABLE ledger (shard VARCHAR, recipe VARCHAR, state VARCHAR, part VARCHAR, "
-    "run VARCHAR, rows VARCHAR, committed_at TIMESTAMPTZ)",
-    # One row. Each commit updates it, so that two of them can never both be version n.
-    "CREATE TABLE store_state (version INTEGER)",
-    "INSERT INTO store_state VALUES (0)",
-)
-
-
-def quoted(value: object) -> str:
-    """A string literal of SQL, for the statements that take no parameters."""
-    return "'" + str(value).replace("'", "''") + "'"
-
-
-def first_line(error: Exception) -> str:
-    """What DuckDB says, without its hints and the echo of the statement."""
-    return str(error).strip().partition("\n")[0]
 
 
 def connect() -> duckdb.DuckDBPyConnection:
@@ -125,13 +90,33 @@ def attach(
         raise StoreError(f"{root}: the tables cannot be opened: {first_line(error)}") from error
 
 
-def open_lake(
-    root: Path, *, snapshot: int | None = None, writable: bool = False
-) -> duckdb.DuckDBPyConnection:
-    """A connection in which the lake's tables and views need no prefix."""
+def attach_at(
+    connection: duckdb.DuckDBPyConnection,
+    root: Path,
+    alias: str,
+    snapshot: int | None,
+    layout: int = LAYOUT,
+) -> None:
+    """Attach read-only; where that snapshot has an older layout, with today's views over it."""
+    if layout == LAYOUT:
+        attach(connection, root, alias=alias, snapshot=snapshot)
+        return
+    files = f"{alias}_files"
+    attach(connection, root, alias=files, snapshot=snapshot)
+    connection.execute(f"ATTACH ':memory:' AS {alias}")
+    connection.execute(f"USE {alias}")
+    for name in ("images", "problems", "recipes", "ledger"):
+        connection.execute(f"CREATE VIEW {name} AS FROM {files}.{name}")
+    for name, select in views(STORED_IN[layout], f"{files}."):
+        connection.execute(f"CREATE VIEW {name} AS {select}")
+    connection.execute("USE memory")
+
+
+def open_lake(root: Path, *, writable: bool = False) -> duckdb.DuckDBPyConnection:
+    """A connection to the lake as it is now, in which its tables and views need no prefix."""
     connection = connect()
     try:
-        attach(connection, root, snapshot=snapshot, writable=writable)
+        attach(connection, root, writable=writable)
         connection.execute(f"USE {LAKE}")
     except BaseException:
         connection.close()
@@ -143,59 +128,8 @@ def describe_commit(
     connection: duckdb.DuckDBPyConnection, message: str, extra: Mapping[str, Any]
 ) -> None:
     """What the open transaction says of itself: a line to read, and JSON with the schema."""
-    info = json.dumps({**extra, "schema": SCHEMA_VERSION}, default=str)
+    info = json.dumps({**extra, "schema": SCHEMA_VERSION, "layout": LAYOUT}, default=str)
     connection.execute(
         f"CALL ducklake_set_commit_message('{LAKE}', 'annotator', {quoted(message)}, "
         f"extra_info => {quoted(info)})"
-    )
-
-
-def create_lake(root: Path) -> None:
-    """Make the catalogue under another name, then rename: it is there whole or not at all."""
-    temporary = root / f".{uuid.uuid4().hex}.sqlite"
-    try:
-        with closing(connect()) as connection:
-            _create_catalog(connection, temporary, root / DATA)
-        with closing(sqlite3.connect(temporary)) as catalog:
-            catalog.execute("PRAGMA wal_checkpoint(TRUNCATE)")
-        temporary.rename(root / CATALOG)
-    except duckdb.Error as error:
-        raise StoreError(f"{root}: cannot make the tables: {first_line(error)}") from error
-    finally:
-        for leftover in root.glob(f"{temporary.name}*"):
-            leftover.unlink()
-
-
-def _create_catalog(connection: duckdb.DuckDBPyConnection, catalog: Path, data: Path) -> None:
-    connection.execute(
-        f"ATTACH {quoted(f'ducklake:sqlite:{catalog}')} AS {LAKE} "
-        f"(DATA_PATH {quoted(f'{data}/')}, META_JOURNAL_MODE 'WAL', META_BUSY_TIMEOUT 10000)"
-    )
-    connection.execute(f"USE {LAKE}")
-    # Rows inlined in the catalogue have changed and come back in this DuckLake: always in files.
-    connection.execute(f"CALL {LAKE}.set_option('data_inlining_row_limit', 0)")
-    connection.execute("BEGIN")
-    for statement in _definitions():
-        connection.execute(statement)
-    describe_commit(connection, "tables made", {})
-    connection.execute("COMMIT")
-
-
-def _definitions() -> list[str]:
-    tables = []
-    for name, schema in TABLES.items():
-        columns = ", ".join(f'"{field.name}" {_TYPES[field.type]}' for field in schema)
-        tables.append(f"CREATE TABLE {STORED[name]} ({columns})")
-    views = [_kept_view(kind, table) for kind, table in LABEL_TABLES.items()]
-    return [*tables, *_BOOKKEEPING, *views]
-
-
-def _kept_view(kind: str, table: str) -> str:
-    rejections = ", ".join(map(quoted, REJECTIONS))
-    return (
-        f"CREATE VIEW {table} AS SELECT "
-        f"l.image_id || '/' || l.source || '/{kind}/' || l.label_no AS label_id, l.* "
-        f"FROM {STORED[table]} l WHERE NOT EXISTS (SELECT 1 FROM verdicts v "
-        f"WHERE v.kind = '{kind}' AND v.verdict IN ({rejections}) "
-        "AND v.image_id = l.image_id AND v.source = l.source AND v.label_no = l.label_no)"
     )

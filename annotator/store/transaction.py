@@ -1,17 +1,10 @@
-"""The one transaction: claim shards in the ledger, replace their rows, register their files.
+"""The one transaction of a run: claim shards in the ledger, replace their rows, register files."""
 
-A claim is an UPDATE of a ledger row that was seeded before, inside the transaction of the data:
-looking first and inserting then let two committers take the same shard.
-"""
-
-import fcntl
 import json
 import os
 import shutil
-import time
 import uuid
-from collections.abc import Iterator, Mapping, Sequence
-from contextlib import closing, contextmanager, suppress
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -21,24 +14,18 @@ import pyarrow as pa
 
 from annotator.errors import StoreError
 from annotator.parts import folder_name
+from annotator.store import catalog, ledger
 from annotator.store.incoming import ShardCommit, check_incoming, count_kept
-from annotator.store.lake import (
-    DATA,
-    LAKE,
-    STORED,
-    describe_commit,
-    first_line,
-    open_lake,
-    quoted,
-)
+from annotator.store.lake import DATA, LAKE, describe_commit
+from annotator.store.layout import STORED
+from annotator.store.sql import quoted
+from annotator.store.writing import transaction, write
 from schemas.ids import canonical_json
-from schemas.tables import LABEL_TABLES
-
-LOCK = "commit.lock"
-ATTEMPTS = 6
-COUNTED = ("images", *LABEL_TABLES.values())
 
 Recipes = Mapping[str, Mapping[str, Any]]
+_FORMER = (
+    "(SELECT shard, ledger.rows FROM ledger SEMI JOIN wanted USING (shard) WHERE state = 'current')"
+)
 
 
 @dataclass(frozen=True)
@@ -49,34 +36,12 @@ class Message:
     extra: Mapping[str, Any]
 
 
-class _Overtaken(Exception):
-    """Another committer was faster: look again at what is left to do."""
-
-
-@contextmanager
-def committing(root: Path) -> Iterator[None]:
-    """Held by the one committer of a table; waits for another to finish."""
-    with (root / LOCK).open("a") as lock:
-        fcntl.flock(lock, fcntl.LOCK_EX)
-        yield
-
-
 def commit(
     root: Path, shards: Sequence[ShardCommit], recipes: Recipes, message: Message
 ) -> int | None:
     """The new version's number, None where every shard is in with its recipe already."""
     _check_each_once(shards)
-    with committing(root):
-        for attempt in range(ATTEMPTS):
-            try:
-                return _attempt(root, shards, recipes, message)
-            except (duckdb.Error, _Overtaken) as error:
-                if not _may_pass(error):
-                    raise StoreError(f"{root}: not committed: {first_line(error)}") from error
-            except OSError as error:
-                raise StoreError(f"{root}: not committed: {error}") from error
-            time.sleep(0.05 * 2**attempt)
-    raise StoreError(f"{root}: other programs kept writing to these tables: run again")
+    return write(root, lambda lake: _attempt(lake, root, shards, recipes, message))
 
 
 def _check_each_once(shards: Sequence[ShardCommit]) -> None:
@@ -87,142 +52,113 @@ def _check_each_once(shards: Sequence[ShardCommit]) -> None:
         seen.add(shard.shard)
 
 
-def _may_pass(error: Exception) -> bool:
-    text = str(error).lower()
-    return isinstance(error, _Overtaken) or "locked" in text or "conflict" in text
-
-
 def _attempt(
-    root: Path, shards: Sequence[ShardCommit], recipes: Recipes, message: Message
+    lake: duckdb.DuckDBPyConnection,
+    root: Path,
+    shards: Sequence[ShardCommit],
+    recipes: Recipes,
+    message: Message,
 ) -> int | None:
-    with closing(open_lake(root, writable=True)) as lake:
-        todo = _todo(lake, shards)
-        if not todo:
-            return None
-        check_incoming(lake, todo)
-        _name_todo(lake, root, todo)
-        _seed_ledger(lake)
-        files = _take_in(root, todo)
-        lake.execute("BEGIN")
-        try:
-            version = _replace(lake, todo, files, recipes, message)
-            lake.execute("COMMIT")
-        except BaseException:
-            # An error may have ended the transaction, or have left the connection stuck in it.
-            with suppress(duckdb.Error):
-                lake.execute("ROLLBACK")
-            raise
-        return version
+    current = ledger.current_recipes(lake)
+    todo = [shard for shard in shards if current.get(shard.shard) != shard.recipe]
+    if not todo:
+        return None
+    check_incoming(lake, todo)
+    _name_wanted(lake, root, todo)
+    ledger.seed(lake)
+    with transaction(lake):
+        _replace(lake, root, todo, str(message.extra.get("run", "")))
+        _keep_recipes(lake, recipes)
+        made = {"recipes": _named(recipes, todo), "models": sorted(set(_digests(recipes)))}
+        return new_version(lake, Message(message.text, {**message.extra, **made}))
 
 
-def _todo(lake: duckdb.DuckDBPyConnection, shards: Sequence[ShardCommit]) -> list[ShardCommit]:
-    rows = lake.execute("SELECT shard, recipe FROM ledger WHERE state = 'current'").fetchall()
-    current = dict(rows)
-    return [shard for shard in shards if current.get(shard.shard) != shard.recipe]
-
-
-def _name_todo(lake: duckdb.DuckDBPyConnection, root: Path, todo: Sequence[ShardCommit]) -> None:
-    """A temporary table `todo` (shard, recipe, part, rows as JSON), so that SQL works on sets."""
+def _name_wanted(lake: duckdb.DuckDBPyConnection, root: Path, todo: Sequence[ShardCommit]) -> None:
+    """A temporary table `wanted` (shard, recipe, part, rows), so that SQL works on sets."""
     kept = count_kept(lake, todo)
     rows = [
         {
             "shard": shard.shard,
             "recipe": shard.recipe,
-            "part": _inside(root, shard.part),
-            "rows": json.dumps({**shard.rows, "kept": kept[shard.shard]}),
+            "part": _inside(root, Path(shard.part)),
+            "rows": json.dumps(
+                {
+                    **shard.rows,
+                    "kept": kept[shard.shard],
+                    "files": {t: _inside(root, p) for t, p in shard.files_with_rows().items()},
+                }
+            ),
         }
         for shard in todo
     ]
-    lake.register("todo_rows", pa.Table.from_pylist(rows))
-    lake.execute("CREATE TEMP TABLE todo AS FROM todo_rows")
-    lake.unregister("todo_rows")
+    lake.register("wanted_rows", pa.Table.from_pylist(rows))
+    lake.execute("CREATE TEMP TABLE wanted AS FROM wanted_rows")
+    lake.unregister("wanted_rows")
 
 
-def _inside(root: Path, part: str) -> str:
+def _inside(root: Path, path: Path) -> str:
     """Relative to the table's folder where it lies in it, so that the folder can be moved."""
-    path = Path(part).resolve()
-    return str(path.relative_to(root)) if path.is_relative_to(root) else part
+    path = path.resolve()
+    return str(path.relative_to(root) if path.is_relative_to(root) else path)
 
 
-def _seed_ledger(lake: duckdb.DuckDBPyConnection) -> None:
-    lake.execute(
-        "INSERT INTO ledger (shard, recipe, state) SELECT shard, recipe, 'pending' FROM todo "
-        "ANTI JOIN ledger USING (shard, recipe)"
-    )
+def _replace(
+    lake: duckdb.DuckDBPyConnection, root: Path, todo: Sequence[ShardCommit], run: str
+) -> None:
+    """Only the tables of a shard that come from another file than before are touched."""
+    changed = ledger.changed(lake, _FORMER, "wanted")
+    former = {shard for (shard,) in lake.execute(f"SELECT shard FROM {_FORMER}").fetchall()}
+    ledger.claim(lake, run)
+    folders = catalog.folders(root)
+    files = {shard.shard: shard.files_with_rows() for shard in todo}
+    for table, shards in changed.items():
+        remove(lake, table, [shard for shard in shards if shard in former])
+        new = [(shard, files[shard][table]) for shard in shards if table in files[shard]]
+        register(lake, table, _take_in(root / DATA / "main" / folders[STORED[table]], new))
 
 
-def _take_in(root: Path, todo: Sequence[ShardCommit]) -> dict[str, list[Path]]:
-    """A new name under the lake's folder for each file, by table; the lake owns what it is given.
+def remove(lake: duckdb.DuckDBPyConnection, table: str, shards: Sequence[str]) -> None:
+    """The rows of some shards."""
+    if shards:
+        names = ", ".join(map(quoted, shards))
+        lake.execute(f"DELETE FROM {STORED[table]} WHERE shard IN ({names})")
+
+
+def _take_in(folder: Path, files: Sequence[tuple[str, Path]]) -> list[Path]:
+    """A new name under the lake's folder for each file; the lake owns what it is given.
 
     A name is never used twice: the lake would delete a file that is put in again after its rows
     were deleted. Only names in a table's own folder are recorded as relative ones.
     """
-    taken: dict[str, list[Path]] = {}
-    for shard in todo:
-        for table, path in shard.files_with_rows().items():
-            folder = root / DATA / "main" / STORED[table]
-            folder.mkdir(parents=True, exist_ok=True)
-            target = folder / f"{folder_name(shard.shard)}-{uuid.uuid4().hex}.parquet"
-            try:
-                os.link(path, target)
-            except OSError:
-                shutil.copyfile(path, target)
-            taken.setdefault(table, []).append(target)
+    folder.mkdir(parents=True, exist_ok=True)
+    taken = []
+    for shard, path in files:
+        target = folder / f"{folder_name(shard)}-{uuid.uuid4().hex}.parquet"
+        try:
+            os.link(path, target)
+        except OSError:
+            shutil.copyfile(path, target)
+        taken.append(target)
     return taken
 
 
-def _replace(
-    lake: duckdb.DuckDBPyConnection,
-    todo: Sequence[ShardCommit],
-    files: Mapping[str, Sequence[Path]],
-    recipes: Recipes,
-    message: Message,
-) -> int:
-    """Inside the transaction; returns the number of the version that it makes."""
-    version = _next_version(lake)
-    replaced = _claim(lake, len(todo), str(message.extra.get("run", "")))
-    if replaced:
-        names = ", ".join(map(quoted, replaced))
-        for table in STORED.values():
-            lake.execute(f"DELETE FROM {table} WHERE shard IN ({names})")
-    for table, paths in files.items():
+def register(lake: duckdb.DuckDBPyConnection, table: str, paths: Sequence[Path]) -> None:
+    """Files of the lake's folder as rows of a table; columns that they lack are NULL."""
+    if paths:
         listed = ", ".join(map(quoted, paths))
         lake.execute(
             f"CALL ducklake_add_data_files('{LAKE}', '{STORED[table]}', [{listed}], "
-            "hive_partitioning => false)"
+            "hive_partitioning => false, allow_missing => true)"
         )
-    _keep_recipes(lake, recipes)
-    extra = {**message.extra, "version": version, "counts": _counts(lake)}
-    describe_commit(lake, message.text, extra)
-    return version
 
 
-def _next_version(lake: duckdb.DuckDBPyConnection) -> int:
+def new_version(lake: duckdb.DuckDBPyConnection, message: Message) -> int:
+    """Number what the open transaction makes; last of all, as it counts the ledger's rows."""
     [(version,)] = lake.execute("SELECT version + 1 FROM store_state").fetchall()
     lake.execute("UPDATE store_state SET version = ?", [version])
+    numbered = {"version": version, "parent": version - 1 or None, "counts": ledger.counts(lake)}
+    describe_commit(lake, message.text, {**message.extra, **numbered})
     return int(version)
-
-
-def _claim(lake: duckdb.DuckDBPyConnection, shards: int, run: str) -> list[str]:
-    """Take the ledger rows of all shards to do; returns those whose former rows have to go."""
-    replaced = lake.execute(
-        "SELECT shard FROM ledger SEMI JOIN todo USING (shard) WHERE state = 'current' ORDER BY 1"
-    ).fetchall()
-    lake.execute(
-        "UPDATE ledger SET state = 'replaced' FROM todo "
-        "WHERE ledger.shard = todo.shard AND ledger.recipe <> todo.recipe "
-        "AND ledger.state = 'current'"
-    )
-    [(claimed,)] = lake.execute(
-        "UPDATE ledger SET state = 'current', part = todo.part, run = ?, rows = todo.rows, "
-        "committed_at = now() FROM todo "
-        "WHERE ledger.shard = todo.shard AND ledger.recipe = todo.recipe "
-        "AND ledger.state <> 'current'",
-        [run],
-    ).fetchall()
-    if claimed != shards:
-        raise _Overtaken(f"{claimed} of {shards} shards could be claimed")
-    return [shard for (shard,) in replaced]
 
 
 def _keep_recipes(lake: duckdb.DuckDBPyConnection, recipes: Recipes) -> None:
@@ -233,9 +169,18 @@ def _keep_recipes(lake: duckdb.DuckDBPyConnection, recipes: Recipes) -> None:
         )
 
 
-def _counts(lake: duckdb.DuckDBPyConnection) -> dict[str, int]:
-    """Images and kept labels, summed over the ledger: the tables themselves are not read."""
-    paths = [f"$.{table}" if table == "images" else f"$.kept.{table}" for table in COUNTED]
-    sums = ", ".join(f"coalesce(sum((rows ->> '{path}')::BIGINT), 0)" for path in paths)
-    [row] = lake.execute(f"SELECT {sums} FROM ledger WHERE state = 'current'").fetchall()
-    return dict(zip(COUNTED, map(int, row), strict=True))
+def _named(recipes: Recipes, shards: Iterable[ShardCommit]) -> list[str]:
+    """The recipes by which the shards are known: a ledger's recipe begins with one."""
+    begin = {shard.recipe.partition("-")[0] for shard in shards}
+    return sorted(begin & set(recipes))
+
+
+def _digests(stages: Any) -> Iterator[str]:
+    """The digests of all checkpoints that a recipe names, wherever in it they stand."""
+    if isinstance(stages, Mapping):
+        if isinstance(digest := stages.get("digest"), str):
+            yield digest
+        stages = list(stages.values())
+    if isinstance(stages, list | tuple):
+        for value in stages:
+            yield from _digests(value)
