@@ -82,6 +82,22 @@ CORNERS, THREE = (1, 1, 9, 1, 9, 5, 1, 5), (0, 0, 10, 0, 10, 10)
             [("car", THREE), ("car", CORNERS), ("cat", CORNERS)], [], id="named polygons",
         ),
         pytest.param("boxes_or_polygons", f"car{BOX}", [("car", ONE)], [], id="named box"),
+        pytest.param(
+            "boxes_or_polygons", f"car{BOX}cat<poly>{TRIANGLE}</poly>{OTHER}",
+            [("car", ONE), ("cat", THREE), ("cat", TWO)], [], id="box beside polygon",
+        ),
+        pytest.param(
+            "boxes_or_polygons", f"car<poly></poly>cat<poly>{TRIANGLE}</poly>", [("cat", THREE)],
+            ["label_without_location"], id="empty polygon",
+        ),
+        pytest.param(
+            "boxes_or_polygons", f"<poly>{TRIANGLE}</poly>", [("", THREE)],
+            ["missing_label"], id="polygon without a name",
+        ),
+        pytest.param(
+            "polygons", f"car<poly>{TRIANGLE}</poly><poly>{QUAD}</poly>",
+            [("", THREE), ("", CORNERS)], ["unexpected_text"], id="named mask",
+        ),
     ],
 )  # fmt: skip
 def test_what_is_whole_is_kept_and_what_is_cut_is_said(
@@ -100,6 +116,7 @@ def test_what_is_whole_is_kept_and_what_is_cut_is_said(
         pytest.param("A café, 日本 & a < b.", "A café, 日本 & a < b.", [], id="any text"),
         pytest.param("A dog.<pad><pad>", "A dog.", ["stray_tokens"], id="padding"),
         pytest.param(f"A {BOX}dog", "A dog", ["stray_tokens"], id="locations"),
+        pytest.param(f"A dog{BOX}", "A dog", [], id="the region asked about"),
         pytest.param("", "", [], id="nothing"),
     ],
 )
@@ -108,6 +125,15 @@ def test_a_caption_is_its_words(written, text, flags, vocabulary, florence_token
     answer = parse_answer(tokens, "text", vocabulary, limit=1000)
     assert (answer.text, [flag.kind for flag in answer.flags]) == (text, flags)
     assert answer.instances == ()
+
+
+def test_a_character_that_lacks_bytes_is_cut_and_its_neighbours_stay(vocabulary):
+    car, bicycle = vocabulary.words_to_ids("car"), vocabulary.words_to_ids("🚲")
+    box = [vocabulary.first_loc + bin for bin in ONE]
+    tokens = [*bicycle[:-1], *car, *bicycle[:-1], *box, vocabulary.eos]
+    answer = parse_answer(tokens, "boxes", vocabulary, limit=100)
+    assert [(i.label, *i.parts) for i in answer.instances] == [("car", ONE)]
+    assert [flag.kind for flag in answer.flags] == ["broken_character"]
 
 
 def test_positions_point_at_the_tokens_of_the_label_and_of_the_place(
@@ -143,6 +169,10 @@ def test_positions_point_at_the_tokens_of_the_label_and_of_the_place(
         pytest.param(
             "polygons", f"<poly>{TRIANGLE}</poly><poly>{QUAD}", [THREE],
             ["open_polygon", "truncated"], id="within a polygon",
+        ),
+        pytest.param(
+            "polygons", f"<poly>{TRIANGLE}</poly><poly>{QUAD}<sep>", [THREE],
+            ["open_polygon", "truncated"], id="between the parts of a polygon",
         ),
     ],
 )  # fmt: skip

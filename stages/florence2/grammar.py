@@ -10,8 +10,10 @@ from stages.florence2.prompts import Output
 from stages.florence2.vocabulary import Vocabulary
 
 Shape = Literal["box", "quad", "polygon"]
-LONGEST_PERIOD = 64
+UNLABELLED = ("proposals", "polygons")
 REPEATS_OF_A_LOOP = 3
+BROKEN = "\ufffd"
+"""What bytes that are no whole character decode to."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -62,6 +64,7 @@ def parse_answer(
     truncated = end >= min(limit - 1, len(tokens))
     reader = _Reader(tokens[:end], vocabulary)
     if output == "text":
+        reader.tokens = _without_region(reader.tokens, vocabulary)
         text, text_tokens = reader.text()
         instances: tuple[Instance, ...] = ()
     else:
@@ -73,13 +76,21 @@ def parse_answer(
     return Answer(text, text_tokens, instances, tuple(reader.flags), truncated)
 
 
+def _without_region(tokens: Sequence[int], vocabulary: Vocabulary) -> Sequence[int]:
+    """Florence-2 ends what it says of a region with the region itself, which is no damage."""
+    end = len(tokens)
+    while end and vocabulary.bin_of(tokens[end - 1]) is not None:
+        end -= 1
+    return tokens[:end] if len(tokens) - end == 4 else tokens
+
+
 class _Reader:
-    """One answer being read; `flags` grows as things are cut."""
+    """One answer being read; `flags` grows as things are cut, each once."""
 
     def __init__(self, tokens: Sequence[int], vocabulary: Vocabulary) -> None:
         self.tokens = tokens
         self.vocabulary = vocabulary
-        self.flags: list[Flag] = []
+        self.flags: dict[Flag, None] = {}
 
     def text(self) -> tuple[str, tuple[int, ...]]:
         runs = self._runs(Kind.TEXT)
@@ -91,17 +102,22 @@ class _Reader:
         if output == "polygons" or drawn:
             runs = self._runs(Kind.TEXT, Kind.LOCATION, Kind.POLY, Kind.END_POLY, Kind.SEP)
             for group in polygon_groups(runs):
-                yield from self._polygon(group)
+                if drawn and group.parts and not group.drawn:
+                    yield from self._boxes(group, output)
+                else:
+                    yield from self._polygon(group, output)
         else:
             for group in box_groups(self._runs(Kind.TEXT, Kind.LOCATION)):
                 yield from self._boxes(group, output)
 
     def without_open_polygon(self, instances: tuple[Instance, ...]) -> tuple[Instance, ...]:
-        """A polygon that the limit cut lacks corners that nothing else shows to be missing."""
+        """A polygon that the limit cut lacks corners, or parts, that nothing else shows."""
         if not instances or instances[-1].shape != "polygon":
             return instances
         positions = instances[-1].location_tokens
-        if any(self.vocabulary.bin_of(t) is None for t in self.tokens[positions[-1] :]):
+        marks = (self.vocabulary.poly, self.vocabulary.end_poly)
+        after = self.tokens[positions[-1] + 1 :]
+        if any(token in marks or self.vocabulary.is_text(token) for token in after):
             return instances
         self._flag("open_polygon", positions[0], self._transcript(positions))
         return instances[:-1]
@@ -124,7 +140,7 @@ class _Reader:
         unit = 8 if output == "quads" else 4
         label = self._label(group, output)
         positions = list(itertools.chain(*group.parts))
-        if label and len(positions) < unit:
+        if label and len(positions) < unit and not group.labelled_before:
             self._flag("label_without_location", group.label[0], label)
         whole = len(positions) - len(positions) % unit
         if rest := positions[whole:]:
@@ -139,16 +155,16 @@ class _Reader:
             shape: Shape = "quad" if unit == 8 else "box"
             yield Instance(label, shape, (bins,), self._scored(group, label), ours, start)
 
-    def _polygon(self, group: Group) -> Iterator[Instance]:
-        label = self._words(group.label)
+    def _polygon(self, group: Group, output: Output) -> Iterator[Instance]:
+        label = self._label(group, output)
         kept: list[list[int]] = []
         for part in group.parts:
-            if len(part) % 2:
-                self._flag("stray_locations", part[-1], self._transcript(part[-1:]))
             if len(part) < 6:
                 self._flag("short_polygon", part[0], self._transcript(part))
-            else:
-                kept.append(part[: len(part) - len(part) % 2])
+                continue
+            if len(part) % 2:
+                self._flag("stray_locations", part[-1], self._transcript(part[-1:]))
+            kept.append(part[: len(part) - len(part) % 2])
         if kept:
             parts = tuple(self._bins(part) for part in kept)
             locations = tuple(itertools.chain(*kept))
@@ -159,10 +175,11 @@ class _Reader:
 
     def _label(self, group: Group, output: Output) -> str:
         label = self._words(group.label)
-        if output == "proposals" and label:
-            self._flag("unexpected_text", group.label[0], label)
+        if output in UNLABELLED:
+            if label:
+                self._flag("unexpected_text", group.label[0], label)
             return ""
-        if output != "proposals" and not label:
+        if group.parts and not label:
             self._flag("missing_label", group.start, "")
         return label
 
@@ -174,19 +191,20 @@ class _Reader:
 
     def _words(self, positions: Sequence[int]) -> str:
         words = self.vocabulary.ids_to_words([self.tokens[i] for i in positions])
-        # A character whose last bytes were never written decodes to U+FFFD at the end.
-        return words.strip().rstrip("\ufffd")
+        if BROKEN in words:
+            self._flag("broken_character", positions[0], words)
+        return words.replace(BROKEN, "").strip()
 
     def _transcript(self, positions: Sequence[int]) -> str:
         return self.vocabulary.ids_to_transcript([self.tokens[i] for i in positions])
 
     def _flag(self, kind: str, position: int, detail: str) -> None:
-        self.flags.append(Flag(kind, position, detail))
+        self.flags[Flag(kind, position, detail)] = None
 
 
 def loop_period(tokens: Sequence[int]) -> int | None:
     """Length of the run of tokens that the end of the answer repeats at least three times."""
-    for period in range(1, min(LONGEST_PERIOD, len(tokens) // REPEATS_OF_A_LOOP) + 1):
+    for period in range(1, len(tokens) // REPEATS_OF_A_LOOP + 1):
         tail = tokens[-period * REPEATS_OF_A_LOOP :]
         if all(tail[i] == tail[i % period] for i in range(len(tail))):
             return period

@@ -31,12 +31,14 @@ class Run:
 class Group:
     """Positions of a label and of the locations after it: boxes in a row, or a polygon's parts.
 
-    `labelled_before`: an earlier group has the same label, written once for both.
+    `labelled_before`: an earlier group has the same label, written once for both. `drawn`:
+    `<poly>` stands before the locations, or `</poly>` after them.
     """
 
     label: list[int] = field(default_factory=list)
     parts: list[list[int]] = field(default_factory=list)
     labelled_before: bool = False
+    drawn: bool = False
 
     @property
     def start(self) -> int:
@@ -85,27 +87,31 @@ def box_groups(runs: Iterable[Run]) -> Iterator[Group]:
 
 
 def polygon_groups(runs: Iterable[Run]) -> Iterator[Group]:
-    """Each polygon with its label: `<poly>` and `</poly>` end one, `<sep>` ends a part of it."""
-    group = Group()
-    new_part = True
+    """Each polygon with its label: `<poly>` and `</poly>` end one, `<sep>` ends a part of it.
+
+    Whatever stands between two pieces of text, the second is another label: an empty polygon
+    does not join its label to the next.
+    """
+    group, before = Group(), Kind.POLY
     for run in runs:
         if run.kind is Kind.LOCATION:
-            if new_part:
+            if before is not Kind.LOCATION:
                 group.parts.append([])
             group.parts[-1].extend(run.positions)
+        elif run.kind is Kind.TEXT and before is Kind.TEXT:
+            group.label.extend(run.positions)
         elif run.kind is not Kind.SEP:
-            if group.parts:
+            group.drawn |= run.kind is Kind.END_POLY
+            if group.parts or run.kind is Kind.TEXT:
                 yield group
-            group = _after(group, run)
-        new_part = run.kind is not Kind.LOCATION
-    if group.parts or (group.label and not group.labelled_before):
-        yield group
+                group = _after(group, run)
+            group.drawn = run.kind is Kind.POLY
+        before = run.kind
+    yield group
 
 
 def _after(group: Group, run: Run) -> Group:
     """The group that begins with a run of text, or with a mark that ends a polygon."""
-    ended = bool(group.parts)
     if run.kind is Kind.TEXT:
-        fresh = ended or group.labelled_before
-        return Group([*(() if fresh else group.label), *run.positions])
-    return Group(group.label, labelled_before=ended or group.labelled_before)
+        return Group(list(run.positions))
+    return Group(group.label, labelled_before=bool(group.label))
