@@ -5,27 +5,27 @@ import pytest
 
 from schemas.quantiles import count_scores, lowest_share
 
-HUNDRED = np.arange(1, 101) / 100
+SCORES = np.arange(1, 101) / 100
 
 
 @pytest.mark.parametrize(
     ("share", "below"),
     [
-        pytest.param(0.0199, 1, id="just under two of a hundred"),
-        pytest.param(0.02, 2, id="two of a hundred"),
+        pytest.param(0.0199, 1, id="just under two of a SCORES"),
+        pytest.param(0.02, 2, id="two of a SCORES"),
         pytest.param(0.5, 50, id="half"),
         pytest.param(0.0099, 0, id="less than one"),
     ],
 )
 def test_at_most_the_share_lies_below_the_limit(share, below):
-    limit = lowest_share([count_scores(HUNDRED)], share)
-    assert (HUNDRED < (limit or 0)).sum() == below
+    limit = lowest_share([count_scores(SCORES)], share)
+    assert ((limit or 0) > SCORES).sum() == below
 
 
 def test_counts_of_shards_add_up_in_any_order():
-    parts = [count_scores(part) for part in np.split(HUNDRED, 4)]
+    parts = [count_scores(part) for part in np.split(SCORES, 4)]
     stored = [json.loads(json.dumps(part)) for part in reversed(parts)]
-    assert lowest_share(stored, 0.1) == lowest_share([count_scores(HUNDRED)], 0.1)
+    assert lowest_share(stored, 0.1) == lowest_share([count_scores(SCORES)], 0.1)
 
 
 def test_scores_near_one_are_told_apart():

@@ -1,0 +1,70 @@
+"""What captions say because models say it: openings about the image itself, and one text again and
+again."""
+
+import hashlib
+from collections import Counter
+from collections.abc import Iterable, Mapping
+
+import numpy as np
+import pyarrow as pa
+import pyarrow.compute as pc
+
+from schemas.columns import Column, Numbers
+
+_IMAGE = r"(?:image|picture|photo|photograph|painting|drawing)"
+OPENING = (
+    rf"(?i)^\s*(?:in )?(?:(?:the|this|an?) )?{_IMAGE}"
+    r"(?: (?:shows|features|depicts|displays|captures|contains|of)"
+    rf"| is (?:an? )?(?:close-up |black and white )?{_IMAGE}? ?(?:of|showing))\s+"
+)
+MOST_COPIED = 1000
+"""Texts of one shard, or of the data set, whose copies are counted: templates are few."""
+_DIGITS = 16
+
+
+def without_opening(texts: Column) -> pa.Array:
+    """`The image shows a dog` → `a dog`."""
+    bare = pc.replace_substring_regex(texts, OPENING, "")
+    return bare.combine_chunks() if isinstance(bare, pa.ChunkedArray) else bare
+
+
+def count_copies(texts: Column) -> dict[str, int]:
+    """How often each text is said, the commonest first; texts are named by `digests`."""
+    counted = pc.value_counts(digests(texts))
+    times = Counter(
+        {entry["values"]: entry["counts"] for entry in counted.to_pylist() if entry["values"]}
+    )
+    return dict(sorted(times.items(), key=lambda text: (-text[1], text[0]))[:MOST_COPIED])
+
+
+def copied_more_than(limit: int, counts: Iterable[Mapping[str, int]]) -> dict[str, int]:
+    """The texts that all shards together say more often."""
+    together: Counter[str] = Counter()
+    for part in counts:
+        together.update(part)
+    often = [(text, times) for text, times in together.items() if times > limit]
+    return dict(sorted(often, key=lambda text: (-text[1], text[0]))[:MOST_COPIED])
+
+
+def copies(texts: Column, counted: Mapping[str, int]) -> Numbers:
+    """How often each text is said in the data set, 0 where it was not counted."""
+    names = pa.array(list(counted), pa.string())
+    times = np.append(np.array(list(counted.values()), dtype=np.float64), 0)
+    found = pc.fill_null(pc.index_in(digests(texts), value_set=names), len(names))
+    return np.asarray(times[found.to_numpy()])
+
+
+def digests(texts: Column) -> pa.Array:
+    """Equal for texts that differ only in case, marks, articles, white space or opening; NULL for
+    NULL and for a text without words."""
+    whole = texts.combine_chunks() if isinstance(texts, pa.ChunkedArray) else texts
+    encoded = whole.dictionary_encode()
+    lower = pc.utf8_lower(without_opening(encoded.dictionary))
+    words = pc.replace_substring_regex(lower, r"[^\p{L}\p{M}\p{N}]+", " ")
+    plain = pc.replace_substring_regex(words, r"\b(?:a|an|the) ", "")
+    named = [_digest(text) for text in pc.utf8_trim_whitespace(plain).to_pylist()]
+    return pa.array(named, pa.string()).take(encoded.indices)
+
+
+def _digest(text: str) -> str | None:
+    return hashlib.sha256(text.encode()).hexdigest()[:_DIGITS] if text else None
