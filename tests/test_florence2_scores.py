@@ -1,11 +1,7 @@
 import numpy as np
 import pytest
-import torch
-from transformers import AutoProcessor
 
-from stages.florence2.engine import Decoding, Engine, Request
 from stages.florence2.grammar import Instance
-from stages.florence2.prompts import TASKS
 from stages.florence2.scores import TokenScores, region_scores, text_scores
 
 NOTHING = -60.0
@@ -71,28 +67,3 @@ def test_a_text_has_its_mean_and_its_weakest_token():
     assert (scores.score, scores.min_token_score) == pytest.approx((0.25, 0.125))
     nothing = text_scores((), tokens)
     assert (nothing.score, nothing.min_token_score) == (None, None)
-
-
-@pytest.mark.parametrize("ngram", [0, 3])
-def test_log_probabilities_are_those_of_plain_transformers(
-    ngram, lively, lively_checkpoint, pictures
-):
-    limits = dict.fromkeys(TASKS, 24)
-    engine = Engine(lively, Decoding(limits, no_repeat_ngram_size=ngram))
-    [result] = engine.run(pictures[:1], [Request(0, "od")])
-    inputs = AutoProcessor.from_pretrained(lively_checkpoint)(
-        images=pictures[0], text="<OD>", return_tensors="pt"
-    )
-    sequence = torch.tensor([[2, *result.tokens]])
-    with torch.inference_mode():
-        logits = lively.model(**inputs, decoder_input_ids=sequence[:, :-1]).logits[0]
-    expected = logits.log_softmax(-1)
-    chosen = expected[range(len(result.tokens)), list(result.tokens)]
-    np.testing.assert_allclose(result.scores.chosen, chosen, atol=1e-4)
-    np.testing.assert_allclose(result.scores.end, expected[:, 2], atol=1e-4)
-    first = lively.vocabulary.first_loc
-    places = [i for i, t in enumerate(result.tokens) if first <= t < first + 1000]
-    assert result.scores.location_positions.tolist() == places
-    np.testing.assert_allclose(
-        result.scores.locations, expected[places, first : first + 1000], atol=1e-4
-    )

@@ -1,0 +1,164 @@
+"""The decoder's weights and one step of it, on a cache that is laid out before decoding."""
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import Any
+
+import torch
+from torch import nn
+from torch.nn import functional
+
+from stages.florence2.checkpoint import Checkpoint
+from stages.florence2.packed import PackedLinear, can_pack
+
+
+@dataclass(frozen=True)
+class Attended:
+    """What a step looks back on, each tensor as in `slots.Slots`.
+
+    `mask` (slots, 1, beams, positions * beams) and `cross_mask` (slots, 1, 1, tokens) are added to
+    the attention's logits.
+    """
+
+    keys: torch.Tensor
+    values: torch.Tensor
+    mask: torch.Tensor
+    cross_keys: torch.Tensor
+    cross_values: torch.Tensor
+    cross_mask: torch.Tensor
+
+
+class Decoder(nn.Module):
+    """BART's decoder and output layer with the checkpoint's weights.
+
+    Half-precision weights work on the CPU with float32 states and cache, which is faster there
+    than half-precision attention, and more exact.
+    """
+
+    def __init__(self, checkpoint: Checkpoint) -> None:
+        super().__init__()
+        model, device = checkpoint.model, checkpoint.device
+        self.device = device
+        theirs = model.model.language_model.decoder
+        weights = model.lm_head.weight.dtype
+        self.weight_dtype = weights
+        halved = weights in (torch.bfloat16, torch.float16)
+        self.dtype = torch.float32 if halved and device.type == "cpu" else weights
+        self.heads: int = theirs.layers[0].self_attn.num_heads
+        self.head_width: int = theirs.layers[0].self_attn.head_dim
+        self.words = theirs.embed_tokens
+        self.places = theirs.embed_positions.weight[theirs.embed_positions.offset :]
+        self.norm = _Norm(theirs.layernorm_embedding, self.dtype)
+        packed = can_pack(weights, device)
+        layers = [_Layer(layer, self.dtype, packed) for layer in theirs.layers]
+        self.layers: Sequence[_Layer] = nn.ModuleList(layers)  # type: ignore[assignment]
+        self.head = _Linear([model.lm_head], packed)
+
+    def forward(
+        self, tokens: torch.Tensor, positions: torch.Tensor, attended: Attended
+    ) -> torch.Tensor:
+        """Logits in float32, shape (slots, beams, vocabulary).
+
+        `tokens` (slots, beams) stand at `positions` (slots,), where their keys and values are
+        written into `attended`.
+        """
+        states = (self.words(tokens) + self.places[positions][:, None]).to(self.dtype)
+        states = self.norm(states)
+        for number, layer in enumerate(self.layers):
+            states = layer(states, positions, attended, number)
+        logits: torch.Tensor = self.head(states)
+        return logits.float()
+
+    def cross(self, hidden: torch.Tensor) -> list[torch.Tensor]:
+        """Of each layer, keys and values of encoder states, (2, n, heads, tokens, head width)."""
+        return [layer.cross(hidden) for layer in self.layers]
+
+
+class _Layer(nn.Module):
+    def __init__(self, layer: Any, dtype: torch.dtype, packed: bool) -> None:
+        super().__init__()
+        own, cross = layer.self_attn, layer.encoder_attn
+        self.shape = (own.num_heads, own.head_dim)
+        self.own = _Linear([own.q_proj, own.k_proj, own.v_proj], packed)
+        self.own_out = _Linear([own.out_proj], packed)
+        self.own_norm = _Norm(layer.self_attn_layer_norm, dtype)
+        self.query = _Linear([cross.q_proj], packed)
+        self.key_value = _Linear([cross.k_proj, cross.v_proj], packed)
+        self.cross_out = _Linear([cross.out_proj], packed)
+        self.cross_norm = _Norm(layer.encoder_attn_layer_norm, dtype)
+        self.inner, self.outer = _Linear([layer.fc1], packed), _Linear([layer.fc2], packed)
+        self.activation = layer.activation_fn
+        self.norm = _Norm(layer.final_layer_norm, dtype)
+
+    def forward(
+        self, states: torch.Tensor, positions: torch.Tensor, attended: Attended, number: int
+    ) -> torch.Tensor:
+        slots, beams, _ = states.shape
+        query, key, value = self.own(states).view(slots, beams, 3, *self.shape).unbind(2)
+        keys, values = attended.keys[:, number], attended.values[:, number]
+        rows = torch.arange(slots, device=states.device)
+        for cache, new in ((keys, key), (values, value)):
+            cache[rows, :, positions] = new.transpose(1, 2)
+        found = _attend(query, keys.flatten(2, 3), values.flatten(2, 3), attended.mask)
+        states = self.own_norm(states + self.own_out(found))
+        query = self.query(states).view(slots, beams, *self.shape)
+        found = _attend(
+            query,
+            attended.cross_keys[:, number],
+            attended.cross_values[:, number],
+            attended.cross_mask,
+        )
+        states = self.cross_norm(states + self.cross_out(found))
+        inner = self.activation(self.inner(states))
+        normed: torch.Tensor = self.norm(states + self.outer(inner))
+        return normed
+
+    def cross(self, hidden: torch.Tensor) -> torch.Tensor:
+        n, tokens, _ = hidden.shape
+        both: torch.Tensor = self.key_value(hidden).view(n, tokens, 2, *self.shape)
+        return both.permute(2, 0, 3, 1, 4)
+
+
+def _attend(
+    query: torch.Tensor, keys: torch.Tensor, values: torch.Tensor, mask: torch.Tensor
+) -> torch.Tensor:
+    """Of (slots, beams, heads, head width) queries; (slots, beams, width)."""
+    found = functional.scaled_dot_product_attention(
+        query.transpose(1, 2), keys, values, attn_mask=mask
+    )
+    return found.transpose(1, 2).flatten(2)
+
+
+class _Norm(nn.Module):
+    """A layer norm in the states' precision, whatever the weights' is."""
+
+    def __init__(self, norm: nn.LayerNorm, dtype: torch.dtype) -> None:
+        super().__init__()
+        self.shape, self.eps = norm.normalized_shape, norm.eps
+        self.weight, self.bias = norm.weight.detach().to(dtype), norm.bias.detach().to(dtype)
+
+    def forward(self, x: torch.Tensor) -> torch.Tensor:
+        return functional.layer_norm(x, self.shape, self.weight, self.bias, self.eps)
+
+
+class _Linear(nn.Module):
+    """Linear layers of one input as one, in their own precision between states in another."""
+
+    def __init__(self, linears: Sequence[nn.Linear], packed: bool) -> None:
+        super().__init__()
+        joined = linears[0] if len(linears) == 1 else _join(linears)
+        self.dtype = joined.weight.dtype
+        self.linear = PackedLinear(joined) if packed else joined
+
+    def forward(self, x: torch.Tensor) -> torch.Tensor:
+        product: torch.Tensor = self.linear(x.to(self.dtype)).to(x.dtype)
+        return product
+
+
+def _join(linears: Sequence[nn.Linear]) -> nn.Linear:
+    weight = torch.cat([linear.weight.detach() for linear in linears])
+    bias = torch.cat([linear.bias.detach() for linear in linears])
+    joined = nn.Linear(weight.shape[1], weight.shape[0], device="meta")
+    joined.weight = nn.Parameter(weight, requires_grad=False)
+    joined.bias = nn.Parameter(bias, requires_grad=False)
+    return joined

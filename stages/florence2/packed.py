@@ -1,0 +1,48 @@
+"""Linear layers whose weights oneDNN has laid out beforehand: on many CPUs twice as fast."""
+
+from typing import Any
+
+import torch
+from torch import nn
+
+
+class PackedLinear(nn.Module):
+    """Does what the `nn.Linear` it is made of does, for inference on the CPU."""
+
+    def __init__(self, linear: nn.Linear) -> None:
+        super().__init__()
+        self.bias = linear.bias
+        # A private operation of torch: `can_pack` tries it before anything relies on it.
+        self._weight = torch.ops.mkldnn._reorder_linear_weight(
+            linear.weight.detach().contiguous(), None
+        )
+
+    def forward(self, x: torch.Tensor) -> torch.Tensor:
+        """Shape (…, features in) to (…, features out)."""
+        product: torch.Tensor = torch.ops.mkldnn._linear_pointwise(
+            x, self._weight, self.bias, "none", [], ""
+        )
+        return product
+
+
+@torch.inference_mode()
+def can_pack(dtype: torch.dtype, device: torch.device) -> bool:
+    """Whether the packed product is there and right, by trial."""
+    if device.type != "cpu" or dtype not in (torch.float32, torch.bfloat16):
+        return False
+    random = torch.Generator().manual_seed(0)
+    linear = nn.Linear(64, 96).to(dtype)
+    x = torch.randn(2, 17, 64, generator=random).to(dtype)
+    try:
+        ours = PackedLinear(linear)(x)
+    except (RuntimeError, AttributeError, NotImplementedError):
+        return False
+    return torch.allclose(ours, linear(x), atol=1e-5 if dtype is torch.float32 else 0.05)
+
+
+def pack(module: Any) -> None:
+    """Replace every `nn.Linear` inside this module, which is the caller's own copy."""
+    for parent in list(module.modules()):
+        for name, child in list(parent.named_children()):
+            if type(child) is nn.Linear:
+                setattr(parent, name, PackedLinear(child))

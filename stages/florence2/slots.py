@@ -1,0 +1,200 @@
+"""The memory of answers being decoded: tensors laid out beforehand, one slot for each answer."""
+
+import dataclasses
+from dataclasses import dataclass
+
+import torch
+
+from schemas.boxes import BINS
+from stages.florence2.decoder import Attended, Decoder
+
+
+@dataclass(frozen=True)
+class Hypotheses:
+    """Answers as far as they are found, several beams in each slot.
+
+    `ids` (slots, beams, 1 + positions) begin with the decoder's start token; `chosen` and `origin`
+    (slots, beams, positions) are the log-probability of each token and the beam that computed it:
+    a beam may continue another's answer. `scores` (slots, beams) are what the search compares.
+    """
+
+    ids: torch.Tensor
+    chosen: torch.Tensor
+    origin: torch.Tensor
+    scores: torch.Tensor
+
+    def pick(self, beams: torch.Tensor) -> "Hypotheses":
+        """Copies of these beams of each slot, (slots, n)."""
+
+        def rows(of: torch.Tensor) -> torch.Tensor:
+            return of.gather(1, beams[:, :, None].expand(-1, -1, of.shape[2]))
+
+        return Hypotheses(
+            rows(self.ids), rows(self.chosen), rows(self.origin), self.scores.gather(1, beams)
+        )
+
+    def first(self, beams: int) -> "Hypotheses":
+        """The first beams of each slot, sharing memory."""
+        return Hypotheses(*(tensor[:, :beams] for tensor in _tensors(self)))
+
+    def beside(self, others: "Hypotheses") -> "Hypotheses":
+        """These beams and then the others'."""
+        pairs = zip(_tensors(self), _tensors(others), strict=True)
+        return Hypotheses(*(torch.cat(pair, dim=1) for pair in pairs))
+
+    def become(self, others: "Hypotheses") -> None:
+        """Take over the others' values."""
+        for mine, theirs in zip(_tensors(self), _tensors(others), strict=True):
+            mine.copy_(theirs)
+
+
+@dataclass(frozen=True)
+class Slots:
+    """Every tensor's first dimension is the slot; a slot holds one request's answer.
+
+    `keys` and `values` (slots, layers, heads, positions, beams, head width) look back on the
+    answer, `cross_…` (slots, layers, heads, tokens, head width) on the `tokens` (slots,) encoder
+    states, which the beams share. `position` (slots,) is how many tokens the answer has, `limit`
+    how many it may have; `active` where it has not ended. `ended` holds the answers that have,
+    `open` those that have not. `end` (slots, positions, beams) is the log-probability of `</s>`,
+    `locations` (slots, positions, beams, bins) that of the location tokens.
+    """
+
+    keys: torch.Tensor
+    values: torch.Tensor
+    cross_keys: torch.Tensor
+    cross_values: torch.Tensor
+    tokens: torch.Tensor
+    position: torch.Tensor
+    limit: torch.Tensor
+    active: torch.Tensor
+    end: torch.Tensor
+    locations: torch.Tensor
+    open: Hypotheses
+    ended: Hypotheses
+
+    @classmethod
+    def allocate(
+        cls, decoder: Decoder, count: int, beams: int, positions: int, tokens: int
+    ) -> "Slots":
+        """Zeroed: a masked place is multiplied by 0, and 0 times rubbish may be NaN."""
+        device, layers = decoder.device, len(decoder.layers)
+        heads, width = decoder.heads, decoder.head_width
+
+        def states(*shape: int) -> torch.Tensor:
+            return torch.zeros(count, *shape, dtype=decoder.dtype, device=device)
+
+        def numbers(*shape: int) -> torch.Tensor:
+            return torch.zeros(count, *shape, device=device)
+
+        def counts(*shape: int) -> torch.Tensor:
+            return torch.zeros(count, *shape, dtype=torch.long, device=device)
+
+        def hypotheses() -> Hypotheses:
+            return Hypotheses(
+                ids=counts(beams, 1 + positions),
+                chosen=numbers(beams, positions),
+                origin=counts(beams, positions),
+                scores=numbers(beams),
+            )
+
+        return cls(
+            keys=states(layers, heads, positions, beams, width),
+            values=states(layers, heads, positions, beams, width),
+            cross_keys=states(layers, heads, tokens, width),
+            cross_values=states(layers, heads, tokens, width),
+            tokens=counts(),
+            position=counts(),
+            limit=counts(),
+            active=torch.zeros(count, dtype=torch.bool, device=device),
+            end=numbers(positions, beams),
+            locations=numbers(positions, beams, BINS),
+            open=hypotheses(),
+            ended=hypotheses(),
+        )
+
+    @property
+    def beams(self) -> int:
+        """How many answers of each slot are followed."""
+        return self.keys.shape[4]
+
+    @property
+    def positions(self) -> int:
+        """How long an answer there is room for."""
+        return self.keys.shape[3]
+
+    @property
+    def room(self) -> int:
+        """How many encoder states there is room for."""
+        return self.cross_keys.shape[3]
+
+    def view(self, count: int, positions: int, tokens: int) -> "Slots":
+        """The first slots, positions and encoder states, sharing memory."""
+
+        def hypotheses(of: Hypotheses) -> Hypotheses:
+            return Hypotheses(
+                of.ids[:count, :, : 1 + positions],
+                of.chosen[:count, :, :positions],
+                of.origin[:count, :, :positions],
+                of.scores[:count],
+            )
+
+        return Slots(
+            keys=self.keys[:count, :, :, :positions],
+            values=self.values[:count, :, :, :positions],
+            cross_keys=self.cross_keys[:count, :, :, :tokens],
+            cross_values=self.cross_values[:count, :, :, :tokens],
+            tokens=self.tokens[:count],
+            position=self.position[:count],
+            limit=self.limit[:count],
+            active=self.active[:count],
+            end=self.end[:count, :positions],
+            locations=self.locations[:count, :positions],
+            open=hypotheses(self.open),
+            ended=hypotheses(self.ended),
+        )
+
+    def copy_from(self, smaller: "Slots") -> None:
+        """Take over all that is in slots with less room."""
+        for mine, theirs in zip(_tensors(self), _tensors(smaller), strict=True):
+            mine[tuple(slice(size) for size in theirs.shape)] = theirs
+
+    def move(self, source: int, target: int) -> None:
+        """Copy one slot's answer over another's."""
+        for tensor in _tensors(self):
+            tensor[target] = tensor[source]
+
+    def last(self) -> torch.Tensor:
+        """The last token of each beam, (slots, beams)."""
+        place = self.position[:, None, None].expand(-1, self.beams, -1)
+        return self.open.ids.gather(2, place)[:, :, 0]
+
+    def attended(self) -> Attended:
+        """What the next step looks back on, itself included."""
+        beams, device = torch.arange(self.beams, device=self.keys.device), self.keys.device
+        places = torch.arange(self.positions, device=device)
+        now = self.position[:, None, None, None]
+        seen = (self.open.origin[..., None] == beams) & (places[:, None] < now)
+        seen |= (places[:, None] == now) & (beams[:, None, None] == beams)
+        words = torch.arange(self.room, device=device) < self.tokens[:, None]
+        return Attended(
+            keys=self.keys,
+            values=self.values,
+            mask=_additive(seen.flatten(2)[:, None], self.keys.dtype),
+            cross_keys=self.cross_keys,
+            cross_values=self.cross_values,
+            cross_mask=_additive(words[:, None, None], self.keys.dtype),
+        )
+
+
+def _additive(seen: torch.Tensor, dtype: torch.dtype) -> torch.Tensor:
+    hidden = torch.zeros(seen.shape, dtype=dtype, device=seen.device)
+    return hidden.masked_fill_(~seen, -torch.inf)
+
+
+def _tensors(of: "Hypotheses | Slots") -> list[torch.Tensor]:
+    found: list[torch.Tensor] = []
+    for field in dataclasses.fields(of):
+        value = getattr(of, field.name)
+        found.extend(_tensors(value) if isinstance(value, Hypotheses) else [value])
+    return found
