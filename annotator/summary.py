@@ -6,7 +6,8 @@ from typing import Any
 
 import duckdb
 
-from annotator.scenes.score import Score, score_version
+from annotator.evaluation.detection import Counts
+from annotator.scenes.score import score_version
 from schemas.tables import IMAGE_STATES, LABEL_TABLES, REJECTIONS
 
 _FUNNEL = f"""
@@ -55,7 +56,7 @@ class Summary:
     labels: tuple[LabelCount, ...]
     funnel: tuple[RuleCount, ...]
     problems: dict[str, int]
-    truth: tuple[Score, Score] | None = None
+    truth: tuple[Counts, Counts] | None = None
     """The model's boxes as proposed and as kept, where the images are scenes."""
 
     def to_json(self) -> dict[str, Any]:
@@ -118,7 +119,7 @@ def render(summary: Summary) -> str:
     return "\n\n".join(blocks)
 
 
-def _truth_line(proposed: Score, kept: Score) -> str:
+def _truth_line(proposed: Counts, kept: Counts) -> str:
     said = " → ".join(
         f"{name} precision {score.precision or 0:.2f}, recall {score.recall or 0:.2f}"
         for name, score in (("proposed", proposed), ("kept", kept))

@@ -13,11 +13,13 @@ from PIL import Image
 from shapely import Polygon, box
 
 from annotator.errors import ShardError
+from annotator.evaluation.detection import Counts, count_right
+from annotator.evaluation.tables import found_and_true
 from annotator.human.sidecars import read_labels
 from annotator.scenes import language, shapes, world
 from annotator.scenes.draw import SIZES, Scene, Thing, Word, draw_scene
 from annotator.scenes.questions import ask
-from annotator.scenes.score import Score, score_scenes, score_version
+from annotator.scenes.score import score_version
 from annotator.scenes.source import expand_scenes, read_scenes, scenes_fingerprint
 from annotator.scenes.truth import scene_truth
 from annotator.shards import expand_shards, read_shard
@@ -238,22 +240,24 @@ def test_a_general_address_is_not_one_shard():
         scene_truth("scenes://64?seed=0")
 
 
-def test_boxes_are_scored_against_the_truth_of_all_scenes():
+def test_boxes_of_the_tables_are_held_against_the_truth():
     (ref,) = expand_scenes("scenes://4")
     truth = scene_truth(ref.url)
-    assert score_scenes(truth, [ref.url]) == Score(len(truth), len(truth), len(truth))
-    nothing = score_scenes(truth.slice(0, 0), [ref.url])
+    every = Counts(len(truth), len(truth), len(truth))
+    assert count_right(*found_and_true(truth, truth)) == every
+    nothing = count_right(*found_and_true(truth.slice(0, 0), truth))
     assert (nothing.precision, nothing.recall) == (None, 0.0)
 
 
 def test_a_true_box_is_found_once_and_only_under_its_name():
     (ref,) = expand_scenes("scenes://4")
-    row = scene_truth(ref.url).to_pylist()[0]
+    truth = scene_truth(ref.url)
+    row = truth.to_pylist()[0]
     other = "star" if row["category"] != "star" else "ring"
     found = table_of("regions", [row, row, {**row, "category": other}])
-    score = score_scenes(found, [ref.url])
-    assert (score.right, score.found) == (1, 3)
-    assert score.precision == pytest.approx(1 / 3)
+    counts = count_right(*found_and_true(found, truth))
+    assert (counts.right, counts.found) == (1, 3)
+    assert counts.precision == pytest.approx(1 / 3)
 
 
 def test_a_version_of_scenes_is_scored_where_no_person_had_labelled():
@@ -268,7 +272,7 @@ def test_a_version_of_scenes_is_scored_where_no_person_had_labelled():
     states = [{**images[0], "state": "verified"}, {**images[1], "state": "labelled"}]
     connection.register("images", table_of("images", states))
     count = truth["image_id"].to_pylist().count(second)
-    assert score_version(connection) == (Score(count, count, count), Score(0, 0, count))
+    assert score_version(connection) == (Counts(count, count, count), Counts(0, 0, count))
     photos = [{"image_id": first, "url": "photos-000000.tar", "state": "labelled"}]
     connection.register("images", table_of("images", photos))
     assert score_version(connection) is None

@@ -48,6 +48,10 @@ VERBS = {
         "Count what changed from version A to version B, by kind, source and category.",
     ),
     "labels": Verb("annotator.cli.labels", "Move labels from the tables to other programs."),
+    "evaluate": Verb(
+        "annotator.cli.evaluate",
+        "Measure a checkpoint on scenes whose truth is known, or a version against people's boxes.",
+    ),
     "train": Verb(
         "annotator.cli.train",
         "Fine-tune a checkpoint on a version of the tables (the first training by default).",

@@ -4,19 +4,32 @@ import random
 from collections.abc import Callable
 from dataclasses import dataclass
 
+import numpy as np
+
 from annotator.scenes import language, world
 from annotator.scenes.draw import Box, Scene, Thing
+from schemas.boxes import pixels_to_bins
 from stages.florence2 import targets
-from stages.florence2.prompts import TASKS, Task
+from stages.florence2.prompts import TASKS, Bins, Task
 
 
 @dataclass(frozen=True)
 class Question:
-    """`prompt` and `target` as text, with location tokens spelled out."""
+    """`target` is the answer as text, with location tokens spelled out.
+
+    `about` is the text or the region that is asked about, None where the task takes neither.
+    """
 
     task: Task
-    prompt: str
     target: str
+    about: str | Bins | None = None
+
+    @property
+    def prompt(self) -> str:
+        """As text, with location tokens spelled out."""
+        about = self.about or ""
+        words = about if isinstance(about, str) else "".join(f"<loc_{bin}>" for bin in about)
+        return TASKS[self.task].prompt.replace("{input}", words)
 
 
 def ask(scene: Scene, task: Task, rng: random.Random) -> Question | None:
@@ -25,27 +38,28 @@ def ask(scene: Scene, task: Task, rng: random.Random) -> Question | None:
     if pair is None:
         return None
     about, target = pair
-    return Question(task, TASKS[task].prompt.replace("{input}", about), target)
+    return Question(task, target, about)
 
 
-_Pair = tuple[str, str]
+_Pair = tuple[str | Bins | None, str]
 _Asked = Callable[[Scene, random.Random], _Pair | None]
 
 
 def _caption(level: Callable[[Scene], language.Caption]) -> _Asked:
-    return lambda scene, _: ("", level(scene).text)
+    return lambda scene, _: (None, level(scene).text)
 
 
 def _od(scene: Scene, _: random.Random) -> _Pair:
-    return "", _boxes([(thing.category, thing.bbox_xyxy) for thing in scene.things], scene)
+    return None, _boxes([(thing.category, thing.bbox_xyxy) for thing in scene.things], scene)
 
 
 def _dense(scene: Scene, _: random.Random) -> _Pair:
-    return "", _boxes([(language.describe(t), t.bbox_xyxy) for t in scene.things], scene)
+    return None, _boxes([(language.describe(t), t.bbox_xyxy) for t in scene.things], scene)
 
 
 def _proposals(scene: Scene, _: random.Random) -> _Pair:
-    return "", _boxes([("", thing.bbox_xyxy) for thing in scene.things], scene)
+    boxes = [thing.bbox_xyxy for thing in scene.things]
+    return None, targets.proposals_target(boxes, scene.image.size)
 
 
 def _boxes(labelled: list[tuple[str, Box]], scene: Scene) -> str:
@@ -54,12 +68,12 @@ def _boxes(labelled: list[tuple[str, Box]], scene: Scene) -> str:
 
 
 def _ocr(scene: Scene, _: random.Random) -> _Pair:
-    return "", " ".join(word.text for word in scene.words)
+    return None, " ".join(word.text for word in scene.words)
 
 
 def _ocr_with_region(scene: Scene, _: random.Random) -> _Pair:
     texts, quads = [word.text for word in scene.words], [word.quad for word in scene.words]
-    return "", targets.quads_target(texts, quads, scene.image.size)
+    return None, targets.quads_target(texts, quads, scene.image.size)
 
 
 def _grounding(scene: Scene, rng: random.Random) -> _Pair | None:
@@ -99,7 +113,7 @@ def _of_region(answer: Callable[[Thing, Scene], str]) -> _Asked:
         if not scene.things:
             return None
         thing = rng.choice(scene.things)
-        return targets.locations(thing.bbox_xyxy, scene.image.size), answer(thing, scene)
+        return _bins(thing.bbox_xyxy, scene), answer(thing, scene)
 
     return asked
 
@@ -108,7 +122,12 @@ def _region_to_ocr(scene: Scene, rng: random.Random) -> _Pair | None:
     if not scene.words:
         return None
     word = rng.choice(scene.words)
-    return targets.locations(word.bbox_xyxy, scene.image.size), word.text
+    return _bins(word.bbox_xyxy, scene), word.text
+
+
+def _bins(bbox_xyxy: Box, scene: Scene) -> Bins:
+    x0, y0, x1, y1 = pixels_to_bins(np.reshape(bbox_xyxy, (2, 2)), scene.image.size).ravel()
+    return int(x0), int(y0), int(x1), int(y1)
 
 
 def _mask(thing: Thing, scene: Scene) -> str:

@@ -1,0 +1,1 @@
+"""How good labels are: against the truth of unseen scenes, and against what people drew."""
