@@ -65,6 +65,32 @@ def lively(lively_checkpoint: Path):
 
 
 @pytest.fixture(scope="session")
+def answered(vocabulary, florence_tokenizer):
+    """Makes the result of a request that is answered with what is written, every token having one
+    probability."""
+    import numpy as np
+
+    from stages.florence2.engine import Result
+    from stages.florence2.grammar import parse_answer
+    from stages.florence2.prompts import TASKS, Prompt
+    from stages.florence2.scores import TokenScores
+
+    def make(request, written, *, probability=0.5, limit=1000, cut=False):
+        tokens = tuple(florence_tokenizer(written).input_ids)
+        bins = [vocabulary.bin_of(token) for token in tokens]
+        places = [i for i, bin in enumerate(bins) if bin is not None]
+        locations = np.full((len(places), 1000), -50.0, dtype=np.float32)
+        for row, place in zip(locations, places, strict=True):
+            row[bins[place]] = np.log(probability)
+        each = np.full(len(tokens), np.log(probability), dtype=np.float32)
+        answer = parse_answer(tokens, TASKS[request.task].output, vocabulary, limit)
+        scores = TokenScores(each, each, np.array(places, dtype=np.int64), locations)
+        return Result(request, Prompt((0, 2), cut), tokens, answer, scores)
+
+    return make
+
+
+@pytest.fixture(scope="session")
 def pictures():
     """Three images of different sizes with smooth random colours."""
     import numpy as np

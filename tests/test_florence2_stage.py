@@ -5,131 +5,45 @@ from schemas.annotations import Annotations
 from schemas.samples import Sample
 from stages.base import Model
 from stages.florence2 import Florence2
-from stages.florence2.engine import Request, Result
-from stages.florence2.grammar import parse_answer
-from stages.florence2.prompts import TASKS, Prompt
-from stages.florence2.rows import answers_to_rows
-from stages.florence2.scores import TokenScores
-
-IMAGE = {"image_id": "shard-0/7", "shard": "shard-0"}
-
-
-@pytest.fixture
-def result_of(vocabulary, florence_tokenizer):
-    """A result that says what is written, every token with probability one half."""
-    import numpy as np
-
-    def make(task, written, parent=None, *, limit=1000):
-        tokens = tuple(florence_tokenizer(written).input_ids)
-        places = [i for i, token in enumerate(tokens) if vocabulary.bin_of(token) is not None]
-        locations = np.full((len(places), 1000), -50.0, dtype=np.float32)
-        for row, place in zip(locations, places, strict=True):
-            row[vocabulary.bin_of(tokens[place])] = np.log(0.5)
-        half = np.full(len(tokens), np.log(0.5), dtype=np.float32)
-        answer = parse_answer(tokens, TASKS[task].output, vocabulary, limit)
-        return Result(
-            Request(0, task, parents=(parent,) if parent else ()), Prompt((0, 2)), tokens, answer,
-            TokenScores(half, half, np.array(places), locations),
-        )  # fmt: skip
-
-    return make
+from stages.florence2.prompts import GROUNDING, PHRASE_TASKS, TASKS
 
 
 def columns(table, *names):
     return [tuple(row[name] for name in names) for row in table.to_pylist()]
 
 
-def test_a_grounded_caption_becomes_a_text_its_regions_and_its_phrases(result_of, vocabulary):
-    caption = result_of("caption", "A star and two circles")
-    box, other = "<loc_0><loc_0><loc_499><loc_999>", "<loc_500><loc_0><loc_999><loc_999>"
-    grounding = result_of(
-        "caption_to_phrase_grounding", f"A star{box}two circles{box}{other}a cat{box}", "caption"
-    )
-    rows = answers_to_rows(IMAGE, (100, 200), [caption, grounding], vocabulary)
-    assert columns(rows.texts, "image_id", "shard", "source", "label_no", "level", "text") == [
-        ("shard-0/7", "shard-0", "model", 0, "brief", "A star and two circles")
-    ]
-    assert columns(rows.regions, "label_no", "text", "category", "x0", "x1", "parent") == [
-        (0, "A star", None, pytest.approx(0.05), pytest.approx(49.95), "model/text/0"),
-        (1, "two circles", None, pytest.approx(0.05), pytest.approx(49.95), "model/text/0"),
-        (2, "two circles", None, pytest.approx(50.05), pytest.approx(99.95), "model/text/0"),
-        (3, "a cat", None, pytest.approx(0.05), pytest.approx(49.95), "model/text/0"),
-    ]
-    assert columns(
-        rows.phrases, "label_no", "phrase", "char_start", "char_end", "text_no", "region_no"
-    ) == [
-        (0, "A star", 0, 6, 0, 0),
-        (1, "two circles", 11, 22, 0, 1),
-        (2, "two circles", 11, 22, 0, 2),
-        (3, "a cat", None, None, 0, 3),
-    ]
-    assert rows.regions["score"].to_pylist() == pytest.approx([0.5] * 4)
-    assert rows.texts["score"].to_pylist() == pytest.approx([0.5])
-    assert len(rows.problems) == len(rows.images) == len(rows.verdicts) == 0
-
-
-def test_an_object_has_a_category_a_described_region_has_words_a_proposal_neither(
-    result_of, vocabulary
-):
-    box = "<loc_1><loc_2><loc_3><loc_4>"
-    rows = answers_to_rows(
-        IMAGE,
-        (1000, 1000),
-        [
-            result_of("od", f"star{box}"),
-            result_of("dense_region_caption", f"a red star{box}"),
-            result_of("region_proposal", box),
-        ],
-        vocabulary,
-    )
-    assert columns(rows.regions, "label_no", "task", "category", "text", "shape", "points") == [
-        (0, "od", "star", None, "box", None),
-        (1, "dense_region_caption", None, "a red star", "box", None),
-        (2, "region_proposal", None, None, "box", None),
-    ]
-    assert columns(rows.regions, "x0", "y0", "x1", "y1")[0] == (1.5, 2.5, 3.5, 4.5)
-    assert rows.regions["label_score"].to_pylist() == [pytest.approx(0.5)] * 2 + [None]
-
-
-def test_a_line_of_text_keeps_its_corners_and_its_bounds(result_of, vocabulary):
-    corners = "<loc_10><loc_5><loc_90><loc_0><loc_95><loc_40><loc_12><loc_45>"
-    lines = result_of("ocr_with_region", f"STOP{corners}")
-    rows = answers_to_rows(IMAGE, (1000, 1000), [lines], vocabulary)
-    assert columns(rows.regions, "shape", "text", "x0", "y0", "x1", "y1", "points") == [
-        ("quad", "STOP", 10.5, 0.5, 95.5, 45.5, [[10.5, 5.5, 90.5, 0.5, 95.5, 40.5, 12.5, 45.5]])
-    ]
-
-
-def test_what_was_cut_is_a_problem_with_the_whole_answer(result_of, vocabulary):
-    result = result_of("od", "star<loc_9><loc_2><loc_3><loc_4>", limit=7)
-    rows = answers_to_rows(IMAGE, (100, 100), [result], vocabulary)
-    assert columns(rows.problems, "shard", "image_id", "kind", "detail", "payload") == [
-        (
-            "shard-0",
-            "shard-0/7",
-            "malformed_output",
-            "od: inverted_box at token 2: star<loc_9><loc_2><loc_3><loc_4>; "
-            "truncated at token 6: limit of 7 tokens",
-            "<s>star<loc_9><loc_2><loc_3><loc_4></s>",
-        )
-    ]
+PLACES = ("od", "dense_region_caption", "region_proposal", "ocr_with_region")
 
 
 @pytest.fixture(scope="module")
 def proposed(lively_checkpoint, pictures):
+    """All tasks and cascades on two images, with tiles, and with a person's box in each."""
     stage = Florence2(
         model="m",
-        tasks=["od", "caption_to_phrase_grounding", "detailed_caption", "caption", "ocr"],
-        max_new_tokens=24,
+        tasks=list(TASKS),
+        regions_from=["od", "human"],
+        max_regions=3,
+        phrases_from=["detailed_caption"],
+        queries=["star", "dog"],
+        tiling="always",
+        tile_size=96,
+        max_new_tokens=16,
     )
     session = stage.open({"m": Model(checkpoint=str(lively_checkpoint), device="cpu")})
-    samples = [Sample("shard-0", str(i), {}, image=image) for i, image in enumerate(pictures)]
-    return session, samples, session.propose(samples, Annotations.of())
+    samples = [Sample("shard-0", str(i), {}, image=image) for i, image in enumerate(pictures[1:])]
+    boxes = [{"x0": 4, "y0": 4, "x1": 40, "y1": 40}, {"x0": 9, "y0": 9, "x1": 9, "y1": 20}]
+    human = [
+        {"image_id": sample.image_id, "source": "human", "label_no": number, **box}
+        for sample in samples
+        for number, box in enumerate(boxes)
+    ]
+    so_far = Annotations.of(regions=human)
+    return session, samples, so_far, session.propose(samples, so_far)
 
 
 def test_label_numbers_start_at_zero_in_every_image(proposed):
-    _, _, rows = proposed
-    for table in (rows.texts, rows.regions):
+    *_, rows = proposed
+    for table in (rows.texts, rows.regions, rows.phrases):
         numbers = {}
         for image, number in columns(table, "image_id", "label_no"):
             numbers.setdefault(image, []).append(number)
@@ -137,29 +51,66 @@ def test_label_numbers_start_at_zero_in_every_image(proposed):
         assert all(found == list(range(len(found))) for found in numbers.values())
 
 
-def test_rows_follow_the_list_of_tasks(proposed):
-    _, _, rows = proposed
-    tasks = [task for _, task in columns(rows.texts, "image_id", "task")]
-    assert tasks == ["detailed_caption", "caption", "ocr"] * 3
-    assert set(rows.regions["task"].to_pylist()) <= {"od", "caption_to_phrase_grounding"}
+def test_every_row_that_was_asked_about_a_label_names_one_that_is_there(proposed):
+    *_, rows = proposed
+    there = {(f"shard-0/{i}", "human/region/0") for i in range(2)} | {
+        (row["image_id"], f"model/{kind}/{row['label_no']}")
+        for kind in ("text", "region", "phrase")
+        for row in rows.labels(kind).to_pylist()
+    }
+    kinds = {}
+    for row in [*rows.texts.to_pylist(), *rows.regions.to_pylist()]:
+        if row["parent"]:
+            assert (row["image_id"], row["parent"]) in there
+            kinds.setdefault(row["task"], set()).add(row["parent"].split("/")[1])
+    of_boxes = {task: {"region"} for task in TASKS if task.startswith("region_to_")}
+    of_phrases = {task: {"phrase"} for task in PHRASE_TASKS}
+    assert {"region_to_category", "region_to_description", "region_to_ocr"} <= kinds.keys()
+    assert kinds.items() <= {**of_boxes, **of_phrases, GROUNDING: {"text"}}.items()
+    described = columns(rows.texts, "image_id", "task", "parent")
+    assert ("shard-0/1", "region_to_description", "human/region/0") in described
+    assert not any(parent == "human/region/1" for *_, parent in described)
+
+
+def test_tiles_are_asked_for_places_alone(proposed):
+    *_, rows = proposed
+    found = {}
+    for image, task, tile in columns(rows.regions, "image_id", "task", "tile"):
+        found.setdefault((image, tile), set()).add(task)
+    tiled = {key: tasks for key, tasks in found.items() if key[1]}
+    seen = {tile for image, tile in tiled if image == "shard-0/0"}
+    assert seen <= {"0,0,96,96", "64,0,160,96", "0,64,96,160", "64,64,160,160"}
+    assert len(seen) > 2
+    of_regions = {task for task in TASKS if task.startswith("region_to_")}
+    assert set.union(*tiled.values()) <= {*PLACES, *of_regions}
+
+
+def test_no_region_leaves_its_tile_or_its_image(proposed):
+    _, samples, _, rows = proposed
+    sizes = {sample.image_id: sample.image.size for sample in samples}
+    for row in rows.regions.to_pylist():
+        tile = row["tile"].split(",") if row["tile"] else (0, 0, *sizes[row["image_id"]])
+        x0, y0, x1, y1 = map(int, tile)
+        assert x0 < row["x0"] <= row["x1"] < x1
+        assert y0 < row["y0"] <= row["y1"] < y1
+
+
+def test_texts_follow_the_list_of_tasks_and_then_what_they_are_about(proposed):
+    *_, rows = proposed
+    tasks = [task for image, task in columns(rows.texts, "image_id", "task") if image[-1] == "0"]
+    places = [list(TASKS).index(task) for task in tasks]
+    assert places == sorted(places)
 
 
 def test_the_runner_s_columns_stay_empty_and_scores_lie_in_0_to_1(proposed):
-    _, _, rows = proposed
+    *_, rows = proposed
     assert rows.texts["recipe"].null_count == rows.texts["round"].null_count == len(rows.texts)
     assert len(rows.images) == len(rows.verdicts) == 0
-    for name in ("score", "location_score", "windowed_location_score", "end_score"):
+    for name in ("score", "location_score", "windowed_location_score", "label_score", "end_score"):
         extremes = pc.min_max(rows.regions[name]).as_py()
         assert 0 <= extremes["min"] <= extremes["max"] <= 1
 
 
 def test_a_retry_makes_the_same_rows(proposed):
-    session, samples, rows = proposed
-    assert session.propose(samples, Annotations.of()) == rows
-
-
-def test_remarks_stay_short_however_long_the_answer(result_of, vocabulary):
-    result = result_of("od", "star<loc_9><loc_2><loc_3><loc_4>" * 40)
-    [problem] = answers_to_rows(IMAGE, (100, 100), [result], vocabulary).problems.to_pylist()
-    assert problem["detail"].endswith("; and 32 more")
-    assert len(problem["detail"]) < 1000
+    session, samples, so_far, rows = proposed
+    assert session.propose(samples, so_far) == rows

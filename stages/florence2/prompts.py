@@ -4,7 +4,7 @@ import bisect
 import re
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
-from typing import Literal
+from typing import Final, Literal
 
 from stages.florence2.vocabulary import Vocabulary
 
@@ -81,6 +81,18 @@ CAPTION_LEVELS: dict[str, str] = {
     "more_detailed_caption": "more_detailed",
 }
 """Caption task → the level of its text."""
+GROUNDING: Final = "caption_to_phrase_grounding"
+CATEGORY: Final = "region_to_category"
+DETECTION: Final = "open_vocabulary_detection"
+PHRASE_TASKS: tuple[Task, ...] = ("referring_expression_segmentation", DETECTION)
+"""Tasks that ask where the thing is that a phrase names."""
+REGION_TASKS = tuple(task for task, spec in TASKS.items() if spec.asks_about == "region")
+PLACE_TASKS = tuple(
+    task for task, spec in TASKS.items() if spec.asks_about == "nothing" and spec.output != "text"
+)
+"""Tasks that look for places in an image on its own: they are what a tile is asked."""
+BOX_TASKS = (*PLACE_TASKS, GROUNDING, DETECTION)
+"""Tasks whose answers hold boxes that can be asked about."""
 
 
 @dataclass(frozen=True, slots=True)

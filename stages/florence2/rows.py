@@ -5,38 +5,54 @@ from dataclasses import asdict, dataclass, field
 from typing import Any
 
 from schemas.annotations import Annotations
-from schemas.boxes import bins_to_pixels
 from schemas.ids import local_id
 from schemas.tables import MODEL
 from stages.florence2.engine import Result
 from stages.florence2.grammar import Instance
-from stages.florence2.prompts import CAPTION_LEVELS, TASKS
+from stages.florence2.prompts import (
+    CAPTION_LEVELS,
+    CATEGORY,
+    GROUNDING,
+    PHRASE_TASKS,
+    REGION_TASKS,
+    TASKS,
+    Task,
+)
 from stages.florence2.scores import RegionScores, region_scores, text_scores
-from stages.florence2.spans import phrase_spans
+from stages.florence2.spans import phrase_spans, plain
+from stages.florence2.tiling import View
 from stages.florence2.vocabulary import Vocabulary
 
 Row = dict[str, Any]
 MOST_REMARKS = 8
 LONGEST_DETAIL = 80
 """The payload holds the whole answer; the detail names the first things that were cut."""
+LEVELS = {**CAPTION_LEVELS, "region_to_description": "description"}
+"""Task → the level of its text; every other text is words in the image."""
+KIND_OF_PARENT: dict[Task, str] = {
+    GROUNDING: "text",
+    **dict.fromkeys(PHRASE_TASKS, "phrase"),
+    **dict.fromkeys(REGION_TASKS, "region"),
+}
+"""What a task is asked about."""
 
 
 def answers_to_rows(
-    image: Row, size: tuple[int, int], results: Sequence[Result], vocabulary: Vocabulary
+    image: Row, results: Sequence[Result], views: Sequence[View], vocabulary: Vocabulary
 ) -> Annotations:
-    """`image` has the columns image_id and shard; `size` is width, height in pixels.
+    """`image` has the columns image_id and shard; `views` are what the requests' images are.
 
-    `label_no` runs from 0 in each table, in the order of `results`.
+    `label_no` runs from 0 in each table, in the order of `results`, where a label stands before
+    those that were asked about it.
     """
-    rows = _Rows(image, size)
-    # Texts first: a grounded phrase points to its caption, wherever the two tasks stand.
+    rows = _Rows(image, views)
     for result in results:
-        if TASKS[result.request.task].output == "text":
+        if result.request.task == CATEGORY:
+            rows.add_category(result)
+        elif TASKS[result.request.task].output == "text":
             rows.add_text(result)
-    for result in results:
-        if TASKS[result.request.task].output != "text":
+        else:
             rows.add_regions(result)
-    for result in results:
         rows.add_problem(result, vocabulary)
     return Annotations.of(
         texts=rows.texts, regions=rows.regions, phrases=rows.phrases, problems=rows.problems
@@ -45,13 +61,15 @@ def answers_to_rows(
 
 @dataclass(slots=True)
 class _Rows:
+    """`made` finds the local id of a label: by its kind, its request, its place in the answer."""
+
     image: Row
-    size: tuple[int, int]
+    views: Sequence[View]
     texts: list[Row] = field(default_factory=list)
     regions: list[Row] = field(default_factory=list)
     phrases: list[Row] = field(default_factory=list)
     problems: list[Row] = field(default_factory=list)
-    captions: dict[Hashable, Row] = field(default_factory=dict)
+    made: dict[tuple[str, Hashable], Row] = field(default_factory=dict)
 
     def add_text(self, result: Result) -> None:
         answer, task = result.answer, result.request.task
@@ -60,62 +78,101 @@ class _Rows:
         row = {
             **self._key(self.texts),
             "task": task,
-            "level": CAPTION_LEVELS.get(task, "ocr"),
+            "level": LEVELS.get(task, "ocr"),
             "text": answer.text,
             **asdict(text_scores(answer.text_tokens, result.scores)),
             "tokens": len(answer.text_tokens),
             "truncated": answer.truncated,
+            "parent": self._parent(result),
         }
         self.texts.append(row)
-        self.captions[task] = row
+        self.made["text", (result.request, 0)] = row
+
+    def add_category(self, result: Result) -> None:
+        """A region again, at the place that was asked about, with the category it was given."""
+        answer, request = result.answer, result.request
+        if not answer.text:
+            return
+        score = text_scores(answer.text_tokens, result.scores).score
+        row = {
+            **self._placed(result, [[int(bin) for bin in request.about or ()]]),
+            "shape": "box",
+            "category": answer.text,
+            "score": score,
+            "label_score": score,
+            "parent": self._parent(result),
+        }
+        self._keep(row, result, 0)
 
     def add_regions(self, result: Result) -> None:
-        instances = result.answer.instances
-        parents = result.request.parents
-        caption = self.captions[parents[0]] if parents else None
-        spans = phrase_spans(caption["text"], _phrases(instances)) if caption else []
-        by_label = dict(zip(_label_keys(instances), spans, strict=True)) if caption else {}
-        for position, instance in enumerate(instances):
+        spans = self._spans(result) if result.request.task == GROUNDING else {}
+        for position, instance in enumerate(result.answer.instances):
             scores = region_scores(instance, result.scores)
-            row = self._region(result, position, instance, scores)
-            self.regions.append(row)
-            if caption:
-                row["parent"] = local_id(MODEL, "text", caption["label_no"])
-                span = by_label.get(instance.label_tokens)
-                self.phrases.append(self._phrase(caption, row, span, scores))
+            row = {
+                **self._placed(result, instance.parts),
+                "shape": instance.shape,
+                **self._named(result, instance),
+                "score": scores.joint,
+                "location_score": scores.location,
+                "windowed_location_score": scores.windowed_location,
+                "location_spread": scores.spread,
+                "label_score": scores.label,
+                "end_score": scores.end,
+                "position": position,
+            }
+            if instance.shape != "box":
+                row["points"] = self._pixels(result, instance.parts)
+            self._keep(row, result, position)
+            if result.request.task == GROUNDING:
+                self._add_phrase(result, position, spans.get(instance.label_tokens), scores)
 
-    def _region(
-        self, result: Result, position: int, instance: Instance, scores: RegionScores
-    ) -> Row:
-        task = result.request.task
-        parts = [self._pixels(part) for part in instance.parts]
-        closed = task == "od"
+    def _placed(self, result: Result, parts: Sequence[Sequence[int]]) -> Row:
         return {
             **self._key(self.regions),
-            "task": task,
-            "shape": instance.shape,
-            **_bounds(parts),
-            "points": None if instance.shape == "box" else parts,
-            "text": None if closed else instance.label or None,
-            "category": instance.label or None if closed else None,
-            "score": scores.joint,
-            "location_score": scores.location,
-            "windowed_location_score": scores.windowed_location,
-            "location_spread": scores.spread,
-            "label_score": scores.label,
-            "end_score": scores.end,
-            "position": position,
+            "task": result.request.task,
+            **_bounds(self._pixels(result, parts)),
             "truncated": result.answer.truncated,
+            "tile": self.views[result.request.image].name,
         }
 
-    def _phrase(
-        self, caption: Row, region: Row, span: tuple[int, int] | None, scores: RegionScores
-    ) -> Row:
+    def _keep(self, region: Row, result: Result, position: int) -> None:
+        self.regions.append(region)
+        self.made["region", (result.request, position)] = region
+
+    def _named(self, result: Result, instance: Instance) -> Row:
+        task, label = result.request.task, instance.label
+        if task in PHRASE_TASKS:
+            return self._named_by_phrase(result, label)
+        name = "category" if task == "od" else "text"
+        return {name: label or None, "parent": self._parent(result)}
+
+    def _named_by_phrase(self, result: Result, label: str) -> Row:
+        """A query is of a closed set of names, the user's: where it is found, it is a category."""
+        about = result.request.about
+        asked = [about] if isinstance(about, str) else [str(part) for part in about or ()]
+        said = plain(label)
+        number = next((i for i, phrase in enumerate(asked) if plain(phrase) == said), None)
+        if number is None and len(asked) > 1:
+            return {"text": label or None}
+        parent = self._parent(result, number or 0)
+        found = parent is None and (number is not None or not label)
+        return {"category" if found else "text": label or asked[0], "parent": parent}
+
+    def _spans(self, result: Result) -> dict[tuple[int, ...], tuple[int, int] | None]:
+        """Where in the caption each phrase stands, by the places of its tokens in the answer."""
+        labels = {i.label_tokens: i.label for i in result.answer.instances if i.label}
+        caption = self.made["text", result.request.parents[0]]["text"]
+        return dict(zip(labels, phrase_spans(caption, labels.values()), strict=True))
+
+    def _add_phrase(
+        self, result: Result, position: int, span: tuple[int, int] | None, scores: RegionScores
+    ) -> None:
+        region = self.regions[-1]
         start, end = span or (None, None)
-        return {
+        row = {
             **self._key(self.phrases),
             "text_source": MODEL,
-            "text_no": caption["label_no"],
+            "text_no": self.made["text", result.request.parents[0]]["label_no"],
             "char_start": start,
             "char_end": end,
             "phrase": region["text"],
@@ -124,14 +181,27 @@ class _Rows:
             "score": scores.joint,
             "label_score": scores.label,
         }
+        self.phrases.append(row)
+        self.made["phrase", (result.request, position)] = row
+
+    def _parent(self, result: Result, number: int = 0) -> str | None:
+        """Local id of a label that was asked about."""
+        request = result.request
+        parent = request.parents[number] if request.parents else None
+        if parent is None or isinstance(parent, str):
+            return parent
+        kind = KIND_OF_PARENT[request.task]
+        return local_id(MODEL, kind, self.made[kind, parent]["label_no"])
 
     def add_problem(self, result: Result, vocabulary: Vocabulary) -> None:
         if remarks := _remarks(result):
+            tile = self.views[result.request.image].name
+            where = f"{result.request.task}{f' of tile {tile}' if tile else ''}"
             self.problems.append(
                 {
                     **self.image,
                     "kind": "malformed_output",
-                    "detail": f"{result.request.task}: {'; '.join(remarks)}",
+                    "detail": f"{where}: {'; '.join(remarks)}",
                     "payload": vocabulary.ids_to_transcript(result.tokens),
                 }
             )
@@ -139,11 +209,10 @@ class _Rows:
     def _key(self, table: list[Row]) -> Row:
         return {**self.image, "source": MODEL, "label_no": len(table)}
 
-    def _pixels(self, bins: Sequence[int]) -> list[float]:
-        """x y x y … of bins x y x y …"""
-        sides = [self.size[i % 2] for i in range(len(bins))]
-        pixels: list[float] = bins_to_pixels(bins, sides).tolist()
-        return pixels
+    def _pixels(self, result: Result, parts: Sequence[Sequence[int]]) -> list[list[float]]:
+        """x y x y … of each part, in pixels of the whole image."""
+        view = self.views[result.request.image]
+        return [view.bins_to_pixels(part) for part in parts]
 
 
 def _remarks(result: Result) -> list[str]:
@@ -167,13 +236,3 @@ def _bounds(parts: Sequence[Sequence[float]]) -> Row:
     xs = [x for part in parts for x in part[0::2]]
     ys = [y for part in parts for y in part[1::2]]
     return {"x0": min(xs), "y0": min(ys), "x1": max(xs), "y1": max(ys)}
-
-
-def _label_keys(instances: Sequence[Instance]) -> list[tuple[int, ...]]:
-    """The places in the answer of each label, once for all the boxes that share it."""
-    return list(dict.fromkeys(i.label_tokens for i in instances if i.label))
-
-
-def _phrases(instances: Sequence[Instance]) -> list[str]:
-    written = {instance.label_tokens: instance.label for instance in instances}
-    return [written[key] for key in _label_keys(instances)]

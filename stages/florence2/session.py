@@ -1,21 +1,25 @@
 """The opened stage: samples in, rows out."""
 
-from collections.abc import Hashable, Iterator, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, Final
+from typing import TYPE_CHECKING
 
-from schemas.annotations import Annotations
+import numpy as np
+import pyarrow as pa
+import pyarrow.compute as pc
+
+from schemas.annotations import Annotations, bbox_xyxy, local_ids
+from schemas.columns import finite_rows
 from schemas.samples import Sample, decode_image
 from stages.base import Model
+from stages.florence2.cascades import Inquiry, KnownRegion
 from stages.florence2.checkpoint import load_checkpoint
 from stages.florence2.engine import Decoding, Engine, Request, Result
-from stages.florence2.prompts import CAPTION_LEVELS
 from stages.florence2.rows import answers_to_rows
+from stages.florence2.tiling import Views, tiles_of
 
 if TYPE_CHECKING:
     from stages.florence2.stage import Florence2
-
-GROUNDING: Final = "caption_to_phrase_grounding"
 
 
 @dataclass(frozen=True)
@@ -37,38 +41,48 @@ class Florence2Session:
 
     def propose(self, samples: Sequence[Sample], so_far: Annotations) -> Annotations:
         """New rows for these samples, all of the same recipe."""
-        images = [sample.image or decode_image(sample) for sample in samples]
-        requests = [
-            Request(index, task)
-            for index in range(len(images))
-            for task in self.options.tasks
-            if task != GROUNDING
+        views = self._views(samples)
+        known = known_regions(so_far, self.options.regions_from)
+        inquiries = [
+            Inquiry(self.options, views.places, number, known.get(sample.image_id, ()))
+            for number, sample in enumerate(samples)
         ]
-        results = self.engine.run(images, requests, self._follow_up)
+
+        def follow_up(result: Result) -> list[Request]:
+            return inquiries[views.places[result.request.image].image].follow_up(result)
+
+        first = [request for inquiry in inquiries for request in inquiry.first()]
+        self.engine.run(views, first, follow_up)
         return Annotations.concat(
             [
                 answers_to_rows(
                     {"image_id": sample.image_id, "shard": sample.shard},
-                    image.size,
-                    self._in_order([r for r in results if r.request.image == index]),
+                    inquiry.results(),
+                    views.places,
                     self.engine.checkpoint.vocabulary,
                 )
-                for index, (sample, image) in enumerate(zip(samples, images, strict=True))
+                for sample, inquiry in zip(samples, inquiries, strict=True)
             ]
         )
 
-    def _follow_up(self, result: Result) -> Iterator[Request]:
-        """The grounding of a caption, asked about its words."""
-        request, caption = result.request, result.answer.text
-        if self.options.grounds and request.task in CAPTION_LEVELS and caption:
-            yield Request(request.image, GROUNDING, about=caption, parents=(request.task,))
+    def _views(self, samples: Sequence[Sample]) -> Views:
+        options = self.options
+        images = [sample.image or decode_image(sample) for sample in samples]
+        tiled = images if options.tiling != "never" else ()
+        return Views(
+            images, [tiles_of(i.size, options.tile_size, options.tile_overlap) for i in tiled]
+        )
 
-    def _in_order(self, results: Sequence[Result]) -> list[Result]:
-        """By the stage's list of tasks, however the engine batched them."""
-        place_of: dict[Hashable, int] = {task: i for i, task in enumerate(self.options.tasks)}
 
-        def place(result: Result) -> tuple[int, int]:
-            parents = result.request.parents
-            return place_of[result.request.task], place_of[parents[0]] if parents else 0
-
-        return sorted(results, key=place)
+def known_regions(so_far: Annotations, sources: Sequence[str]) -> dict[str, list[KnownRegion]]:
+    """Regions of these sources by image_id; one without a sound box is left out."""
+    wanted = pc.is_in(so_far.regions["source"], value_set=pa.array(sources, pa.string()))
+    regions = so_far.regions.filter(wanted)
+    boxes = bbox_xyxy(regions)
+    sound = finite_rows(boxes) & (boxes[:, 2:] > boxes[:, :2]).all(axis=1)
+    names, scores = local_ids(regions, "region").to_pylist(), regions["score"].to_pylist()
+    found: dict[str, list[KnownRegion]] = {}
+    for i in np.flatnonzero(sound).tolist():
+        region = KnownRegion(names[i], tuple(boxes[i].tolist()), scores[i])
+        found.setdefault(regions["image_id"][i].as_py(), []).append(region)
+    return found

@@ -1,7 +1,12 @@
-"""Where the phrases of a caption stand in it."""
+"""Where the phrases of a caption stand in it, and which phrases are the same."""
 
 import re
 from collections.abc import Iterable
+
+
+def plain(phrase: str) -> str:
+    """Equal for phrases that differ in case and white space only."""
+    return " ".join(phrase.casefold().split())
 
 
 def phrase_spans(caption: str, phrases: Iterable[str]) -> list[tuple[int, int] | None]:

@@ -1,38 +1,90 @@
 """Florence2: one stage for the whole list of tasks, since they share one vision encoding."""
 
-from collections.abc import Mapping
+from collections.abc import Collection, Mapping
 from typing import Annotated, Any, ClassVar, Literal
 
-from pydantic import BeforeValidator, Field, model_validator
+from pydantic import BeforeValidator, Field, StringConstraints, model_validator
 
 from stages.base import Model, Proposer, Session, normalise_tasks
-from stages.florence2.prompts import CAPTION_LEVELS, TASKS, Task
+from stages.florence2.combinations import mistakes
+from stages.florence2.prompts import (
+    CAPTION_LEVELS,
+    GROUNDING,
+    PHRASE_TASKS,
+    PLACE_TASKS,
+    REGION_TASKS,
+    TASKS,
+    Task,
+)
 
-ImageTask = Literal[
-    "caption",
-    "detailed_caption",
-    "more_detailed_caption",
-    "od",
-    "dense_region_caption",
-    "region_proposal",
-    "ocr",
-    "ocr_with_region",
-    "caption_to_phrase_grounding",
-]
-"""Tasks that can be asked of an image alone, and the grounding of the captions it was given."""
+CaptionTask = Literal["caption", "detailed_caption", "more_detailed_caption"]
+Query = Annotated[str, StringConstraints(strip_whitespace=True, min_length=1)]
 
 
 class Florence2(Proposer):
-    """Captions, regions and grounded phrases from a Florence-2 checkpoint."""
+    """Every task of a Florence-2 checkpoint, and what follows from the answers.
 
+    Captions are grounded; `phrases_from` sends the phrases that were found in them, and `queries`
+    words of your own, to referring_expression_segmentation and open_vocabulary_detection;
+    `regions_from` says whose boxes the `region_to_…` tasks are asked about. Each row names in
+    `parent` the label that it was asked about. Large and dense images may be looked at in tiles
+    too, by the tasks that look for places: od, dense_region_caption, region_proposal and
+    ocr_with_region. All that is found stays, with its `tile`; a judge drops what was found twice.
+    """
+
+    behaviour: ClassVar[int] = 2
     needs: ClassVar[frozenset[str]] = frozenset()
     makes: ClassVar[frozenset[str]] = frozenset({"texts", "regions", "phrases"})
 
     stage: Literal["florence2"] = Field("florence2", description="name of this stage")
     model: str = Field(description="name of a checkpoint under `models`")
-    tasks: Annotated[tuple[ImageTask, ...], BeforeValidator(normalise_tasks)] = Field(
-        description="what to ask of every image, in this order; caption_to_phrase_grounding "
-        "grounds every caption that the other tasks make",
+    tasks: Annotated[tuple[Task, ...], BeforeValidator(normalise_tasks)] = Field(
+        description="what to ask, in this order; caption_to_phrase_grounding grounds every caption "
+        "that the other tasks make",
+    )
+    regions_from: Annotated[tuple[str, ...], BeforeValidator(normalise_tasks)] = Field(
+        ("od",),
+        description="whose boxes the region_to_… tasks are asked about: tasks of this stage, "
+        "`human`, names of earlier stages",
+    )
+    max_regions: int = Field(
+        16,
+        ge=1,
+        description="most boxes of an image that the region_to_… tasks are asked about: a "
+        "person's, then those with the best scores; of boxes at one place (IoU 0.8) the best",
+    )
+    phrases_from: tuple[CaptionTask, ...] = Field(
+        (),
+        description="captions whose grounded phrases are looked for again, by "
+        "referring_expression_segmentation and open_vocabulary_detection",
+    )
+    max_phrases: int = Field(
+        8, ge=1, description="most phrases of an image that are looked for again: the best scores"
+    )
+    queries: tuple[Query, ...] = Field(
+        (),
+        description="words that these two tasks look for in every image, there or not: "
+        "what is found has them as its category",
+    )
+    phrases_per_prompt: int = Field(
+        1,
+        ge=1,
+        description="how many phrases one prompt of open_vocabulary_detection looks for at once, "
+        "joined by ` <and> `",
+    )
+    tiling: Literal["never", "auto", "always"] = Field(
+        "never",
+        description="look at overlapping tiles beside the whole image; auto: where its longer side "
+        "is over 1,500 pixels, or an answer about it held 50 places or was cut off",
+    )
+    tile_size: int = Field(
+        768,
+        ge=64,
+        description="side of a tile in pixels, at most 0.6 of the image's longer side; Florence-2 "
+        "sees 768 pixels unreduced (SAHI's tiles have 512)",
+    )
+    tile_overlap: float = Field(
+        0.2, ge=0, le=0.5, description="least share of a tile that its neighbour sees too, as SAHI"
     )
     num_beams: int = Field(
         1,
@@ -59,25 +111,38 @@ class Florence2(Proposer):
     )
 
     @model_validator(mode="after")
-    def _check_tasks(self) -> "Florence2":
-        if not self.tasks:
-            raise ValueError("tasks is empty: name at least one, such as caption or od")
-        if twice := sorted({task for task in self.tasks if self.tasks.count(task) > 1}):
-            raise ValueError(f"tasks names {', '.join(twice)} more than once")
-        if self.grounds and not self.caption_tasks:
-            raise ValueError(
-                "caption_to_phrase_grounding needs a caption to ground: "
-                f"add one of {', '.join(CAPTION_LEVELS)} to tasks"
-            )
+    def _check_combinations(self) -> "Florence2":
+        if mistake := next(mistakes(self), None):
+            raise ValueError(mistake)
         return self
 
     @property
-    def grounds(self) -> bool:
-        return "caption_to_phrase_grounding" in self.tasks
+    def image_tasks(self) -> tuple[Task, ...]:
+        """Those that are asked of the image alone."""
+        return tuple(task for task in self.tasks if TASKS[task].asks_about == "nothing")
+
+    @property
+    def place_tasks(self) -> tuple[Task, ...]:
+        return self._of(PLACE_TASKS)
 
     @property
     def caption_tasks(self) -> tuple[Task, ...]:
-        return tuple(task for task in self.tasks if task in CAPTION_LEVELS)
+        return self._of(CAPTION_LEVELS)
+
+    @property
+    def grounds(self) -> bool:
+        return GROUNDING in self.tasks
+
+    @property
+    def phrase_tasks(self) -> tuple[Task, ...]:
+        return self._of(PHRASE_TASKS)
+
+    @property
+    def region_tasks(self) -> tuple[Task, ...]:
+        return self._of(REGION_TASKS)
+
+    def _of(self, kind: Collection[str]) -> tuple[Task, ...]:
+        return tuple(task for task in self.tasks if task in kind)
 
     def token_limits(self) -> dict[Task, int]:
         """The longest answer of each of the stage's tasks, in tokens."""
