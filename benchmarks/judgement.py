@@ -20,15 +20,25 @@ from made_up_labels import HEIGHT, REGIONS_PER_SHARD, WIDTH, made_up_shard
 
 from schemas.annotations import Annotations
 from stages.base import Judge
+from stages.filter_duplicates import GROUNDING, FilterDuplicates
 from stages.filter_phrases import FilterPhrases
 from stages.filter_regions import OBJECT_TASKS, FilterRegions
 from stages.filter_scores import FilterScores
 from stages.filter_texts import FilterTexts
 from stages.merge_human import MergeHuman
 
+Bins = tuple[float, ...]
 REGIONS = FilterRegions()
+DUPLICATES = FilterDuplicates()
 SCORES = FilterScores(min_score=0.2)
-EVERY_JUDGE: tuple[Judge, ...] = (FilterTexts(), REGIONS, FilterPhrases(), SCORES, MergeHuman())
+EVERY_JUDGE: tuple[Judge, ...] = (
+    FilterTexts(),
+    REGIONS,
+    SCORES,
+    DUPLICATES,
+    FilterPhrases(),
+    MergeHuman(),
+)
 
 
 def main() -> None:
@@ -38,7 +48,7 @@ def main() -> None:
     chosen = parser.parse_args()
     figures = measure(chosen.labels)
     for name, figure in figures.items():
-        print(f"{name:<52} {figure:>14,.0f}")
+        print(f"{name:<60} {figure:>14,.0f}")
     if chosen.json:
         write_figures(chosen.json, figures)
 
@@ -60,8 +70,8 @@ def measure(labels: int) -> dict[str, float]:
         "verdicts": counted["verdicts"],
         "one threshold on columns, labels/s": counted["regions"] / counted["threshold"],
         "every rule on columns, labels/s": counted["labels"] / counted["every"],
-        "filter_regions on columns, labels/s": columns,
-        "filter_regions as a loop over objects, labels/s": loop,
+        "filter_regions and filter_duplicates on columns, labels/s": columns,
+        "the same as a loop over objects, labels/s": loop,
         "columns over loop": columns / loop,
     }
 
@@ -78,7 +88,7 @@ def judging(judges: Sequence[Judge], shard: Annotations) -> tuple[pa.Table, floa
 def regions_in_both_ways() -> tuple[float, float]:
     """Regions per second on columns and in the loop, which must say the same of each region."""
     shard = made_up_shard(0)
-    verdicts, on_columns = judging([REGIONS], shard)
+    verdicts, on_columns = judging([REGIONS, DUPLICATES], shard)
     rows = shard.regions.to_pylist()
     started = time.process_time()
     said = {
@@ -86,7 +96,7 @@ def regions_in_both_ways() -> tuple[float, float]:
             rows[row]["image_id"],
             rows[row]["source"],
             rows[row]["label_no"],
-            f"filter_regions.{rule}",
+            rule,
         )
         for image in regions_of_images(rows)
         for row, rule in judged_in_a_loop(rows, image)
@@ -105,73 +115,116 @@ def regions_of_images(rows: Sequence[dict[str, Any]]) -> Iterator[list[int]]:
 
 
 def judged_in_a_loop(rows: Sequence[dict[str, Any]], image: list[int]) -> Iterator[tuple[int, str]]:
-    """`FilterRegions()` as one would write it first: an object, an if, an object, an if."""
-    standing: list[tuple[int, tuple[float, ...]]] = []
+    """Both stages as one would write them first: an object, an if, an object, an if."""
+    standing: list[tuple[int, Bins]] = []
     for row in image:
         region = rows[row]
         bins = in_bins(region)
         rules = [*rules_on_box(region, bins), *rules_on_label(region)]
-        yield from ((row, rule) for rule, _ in rules)
+        yield from ((row, f"filter_regions.{rule}") for rule, _ in rules)
         if region["source"] == "human" or not any(rejects for _, rejects in rules):
             standing.append((row, bins))
-    yield from rules_on_pairs(rows, [(r, b) for r, b in standing if b[2] > b[0] and b[3] > b[1]])
+    standing = [(r, b) for r, b in standing if b[2] > b[0] and b[3] > b[1]]
+    for row, rule in rules_on_pairs(rows, standing):
+        yield row, f"filter_duplicates.{rule}"
 
 
-def in_bins(region: dict[str, Any]) -> tuple[float, ...]:
+def in_bins(region: dict[str, Any]) -> Bins:
     sizes = (WIDTH, HEIGHT, WIDTH, HEIGHT)
     edges = (region[name] for name in ("x0", "y0", "x1", "y1"))
     return tuple(round(edge / (size / 1000), 3) for edge, size in zip(edges, sizes, strict=True))
 
 
-def rules_on_box(region: dict[str, Any], bins: tuple[float, ...]) -> Iterator[tuple[str, bool]]:
+def rules_on_box(region: dict[str, Any], bins: Bins) -> Iterator[tuple[str, bool]]:
     """Each broken rule, and whether it rejects the region."""
     width, height = bins[2] - bins[0], bins[3] - bins[1]
     side = min(width, height)
     if side <= 0:
-        yield "integrity", True
+        yield "r1_integrity", True
         return
     if side < REGIONS.min_side:
-        yield "min_side", True
+        yield "r2_side", True
     elif side < REGIONS.sub_token:
-        yield "sub_token", False
+        yield "r2_sub_token", False
     if width * height / 1e6 > REGIONS.max_area:
-        yield "max_area", region["task"] in OBJECT_TASKS
+        yield "r3_area", region["task"] in OBJECT_TASKS
     short, long = sorted((width * WIDTH, height * HEIGHT))
     if long / short > REGIONS.max_aspect:
-        yield "max_aspect", True
+        yield "r4_aspect", True
 
 
 def rules_on_label(region: dict[str, Any]) -> Iterator[tuple[str, bool]]:
     label = region["category"] or region["text"] or ""
     if not label.strip():
-        yield "empty_label", True
+        yield "r9_empty", True
     if region["truncated"]:
-        yield "truncated", False
+        yield "r1_truncated", False
     if plain(label) in REGIONS.banned_labels:
-        yield "banned_labels", True
+        yield "r9_banned", True
     if len(re.findall(r"\w+|[^\w\s]", label)) > REGIONS.max_label_words:
-        yield "max_label_words", True
+        yield "r9_words", True
     if len(label) > REGIONS.max_label_length:
-        yield "max_label_length", True
+        yield "r9_length", True
 
 
 def rules_on_pairs(
-    rows: Sequence[dict[str, Any]], standing: list[tuple[int, tuple[float, ...]]]
+    rows: Sequence[dict[str, Any]], standing: list[tuple[int, Bins]]
 ) -> Iterator[tuple[int, str]]:
-    best_first = sorted(standing, key=lambda one: by_score(rows[one[0]]))
-    survivors: list[tuple[int, tuple[float, ...]]] = []
-    for row, bins in best_first:
-        rivals = [(r, b) for r, b in survivors if group(rows[r]) == group(rows[row])]
-        name = singular(rows[row]["text"])
-        same = [b for r, b in rivals if singular(rows[r]["text"]) == name]
-        if any(overlap(b, bins) >= REGIONS.same_label_iou for b in same):
-            yield row, "same_label_iou"
-            continue
-        survivors.append((row, bins))
-        if any(overlap(b, bins) >= REGIONS.any_label_iou for _, b in rivals):
-            yield row, "any_label_iou"
-        if any(beside(b, bins) for _, b in rivals):
-            yield row, "any_label_bins"
+    survivors: list[tuple[int, Bins]] = []
+    merged: set[int] = set()
+    left = []
+    for row, bins in sorted(standing, key=lambda one: by_score(rows[one[0]])):
+        hits = ((r, rule_on_pair(rows, (r, b), (row, bins))) for r, b in survivors)
+        winner, rule = next(((r, rule) for r, rule in hits if rule), (row, None))
+        if rule:
+            yield row, rule
+            if singular(rows[winner]["text"]) != singular(rows[row]["text"]):
+                merged.add(winner)
+        else:
+            survivors.append((row, bins))
+        if not rule or rows[row]["source"] == "human":
+            left.append((row, bins))
+    yield from ((row, "r5_merged") for row in merged)
+    yield from rules_on_parts(rows, left)
+
+
+def rule_on_pair(
+    rows: Sequence[dict[str, Any]], better: tuple[int, Bins], worse: tuple[int, Bins]
+) -> str | None:
+    a, b = rows[better[0]], rows[worse[0]]
+    if group(a) != group(b):
+        return None
+    shared = overlap(better[1], worse[1])
+    if singular(a["text"]) == singular(b["text"]) and shared >= DUPLICATES.same_label_iou:
+        return "r5_same_label"
+    if a["task"] == GROUNDING:
+        return None
+    if shared >= DUPLICATES.any_label_iou:
+        return "r5_any_label"
+    shift = max(abs(x - y) for x, y in zip(better[1], worse[1], strict=True))
+    return "r5_bins" if shift <= DUPLICATES.any_label_bins else None
+
+
+def rules_on_parts(
+    rows: Sequence[dict[str, Any]], standing: list[tuple[int, Bins]]
+) -> Iterator[tuple[int, str]]:
+    for row, bins in standing:
+        kin = [
+            (other, theirs)
+            for other, theirs in standing
+            if group(rows[other]) == group(rows[row])
+            and singular(rows[other]["text"]) == singular(rows[row]["text"])
+        ]
+        if any(inside(bins, theirs) for _, theirs in kin):
+            yield row, "r6_contained"
+        if sum(inside(theirs, bins) for _, theirs in kin) >= DUPLICATES.min_group:
+            yield row, "r6_group"
+
+
+def inside(small: Bins, large: Bins) -> bool:
+    if size(small) >= DUPLICATES.contained_area * size(large):
+        return False
+    return intersection(small, large) / size(small) >= DUPLICATES.contained_ios
 
 
 def by_score(region: dict[str, Any]) -> tuple[float, int]:
@@ -190,18 +243,19 @@ def singular(label: str) -> str:
     return plain(label).removesuffix("s")
 
 
-def overlap(a: tuple[float, ...], b: tuple[float, ...]) -> float:
+def intersection(a: Bins, b: Bins) -> float:
     width = min(a[2], b[2]) - max(a[0], b[0])
     height = min(a[3], b[3]) - max(a[1], b[1])
-    if width <= 0 or height <= 0:
-        return 0.0
-    shared = width * height
-    return shared / ((a[2] - a[0]) * (a[3] - a[1]) + (b[2] - b[0]) * (b[3] - b[1]) - shared)
+    return width * height if width > 0 and height > 0 else 0.0
 
 
-def beside(a: tuple[float, ...], b: tuple[float, ...]) -> bool:
-    near = max(abs(x - y) for x, y in zip(a, b, strict=True)) <= REGIONS.any_label_bins
-    return near and overlap(a, b) < REGIONS.any_label_iou
+def size(a: Bins) -> float:
+    return (a[2] - a[0]) * (a[3] - a[1])
+
+
+def overlap(a: Bins, b: Bins) -> float:
+    shared = intersection(a, b)
+    return shared / (size(a) + size(b) - shared)
 
 
 if __name__ == "__main__":

@@ -59,12 +59,23 @@ def iou(a: Floats, b: Floats) -> Floats:
     return np.divide(shared, union, out=np.zeros_like(shared), where=union > 0)
 
 
+def aligned_intersection(a: Floats, b: Floats) -> Floats:
+    """Shape (n,): area shared by each box of `a` with the same row of `b`."""
+    sides = np.maximum(np.minimum(a[:, 2:], b[:, 2:]) - np.maximum(a[:, :2], b[:, :2]), 0)
+    return np.asarray(sides[:, 0] * sides[:, 1])
+
+
 def aligned_iou(a: Floats, b: Floats) -> Floats:
     """Shape (n,): intersection over union of each box of `a` with the same row of `b`."""
-    sides = np.maximum(np.minimum(a[:, 2:], b[:, 2:]) - np.maximum(a[:, :2], b[:, :2]), 0)
-    shared = sides[:, 0] * sides[:, 1]
+    shared = aligned_intersection(a, b)
     union = area(a) + area(b) - shared
     return np.asarray(np.divide(shared, union, out=np.zeros_like(shared), where=union > 0))
+
+
+def aligned_ios(a: Floats, b: Floats) -> Floats:
+    """Shape (n,): intersection over the smaller of the two boxes, 0 where that one is empty."""
+    shared, smaller = aligned_intersection(a, b), np.minimum(area(a), area(b))
+    return np.asarray(np.divide(shared, smaller, out=np.zeros_like(shared), where=smaller > 0))
 
 
 @dataclass(frozen=True, slots=True)
@@ -79,6 +90,19 @@ class Pairs:
     def __len__(self) -> int:
         return len(self.winner)
 
+    def among(self, rows: Flags) -> "Pairs":
+        """Those of which both are among these rows."""
+        both = rows[self.winner] & rows[self.loser]
+        return Pairs(self.winner[both], self.loser[both], self.iou[both], self.shift[both])
+
+    def ranked(self, rank: Rows) -> "Pairs":
+        """The same pairs where another `rank` (distinct numbers) says which row is better."""
+        swap = rank[self.winner] > rank[self.loser]
+        winner = np.where(swap, self.loser, self.winner)
+        loser = np.where(swap, self.winner, self.loser)
+        order = np.lexsort((rank[loser], rank[winner]))
+        return Pairs(winner[order], loser[order], self.iou[order], self.shift[order])
+
 
 def competing_pairs(
     bbox_xyxy: Floats, groups: Rows, rank: Rows, among: Flags, slack: float = 0.0
@@ -87,12 +111,9 @@ def competing_pairs(
     a lower `rank` (distinct numbers) is better."""
     rows = np.flatnonzero(among)
     first, second = (rows[side] for side in _touching(bbox_xyxy[rows], groups[rows], slack))
-    swap = rank[first] > rank[second]
-    winner, loser = np.where(swap, second, first), np.where(swap, first, second)
-    order = np.lexsort((rank[loser], rank[winner]))
-    winner, loser = winner[order], loser[order]
-    shift = np.abs(bbox_xyxy[winner] - bbox_xyxy[loser]).max(axis=1, initial=0)
-    return Pairs(winner, loser, aligned_iou(bbox_xyxy[winner], bbox_xyxy[loser]), shift)
+    shift = np.abs(bbox_xyxy[first] - bbox_xyxy[second]).max(axis=1, initial=0)
+    overlap = aligned_iou(bbox_xyxy[first], bbox_xyxy[second])
+    return Pairs(first, second, overlap, shift).ranked(rank)
 
 
 def suppressing_pairs(pairs: Pairs, count: int, chosen: Flags) -> Rows:

@@ -6,6 +6,7 @@ from typing import Annotated
 from pydantic import Field
 
 from stages.base import Judge, Proposer
+from stages.filter_duplicates import FilterDuplicates
 from stages.filter_phrases import FilterPhrases
 from stages.filter_regions import FilterRegions
 from stages.filter_scores import FilterScores
@@ -19,14 +20,15 @@ PROPOSERS: Mapping[str, type[Proposer]] = {
 JUDGES: Mapping[str, type[Judge]] = {
     "filter_texts": FilterTexts,
     "filter_regions": FilterRegions,
-    "filter_phrases": FilterPhrases,
     "filter_scores": FilterScores,
+    "filter_duplicates": FilterDuplicates,
+    "filter_phrases": FilterPhrases,
     "merge_human": MergeHuman,
 }
 
 # With a second proposer this becomes a union on `stage`, as below; pydantic refuses one of one.
 AnyProposer = Florence2
 AnyJudge = Annotated[
-    FilterTexts | FilterRegions | FilterPhrases | FilterScores | MergeHuman,
+    FilterTexts | FilterRegions | FilterScores | FilterDuplicates | FilterPhrases | MergeHuman,
     Field(discriminator="stage"),
 ]

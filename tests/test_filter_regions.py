@@ -1,5 +1,5 @@
 import pytest
-from label_rows import IMAGE, annotations, details, region, rejection, said
+from label_rows import IMAGE, annotations, details, region, said
 
 from stages.filter_regions import FilterRegions
 
@@ -8,15 +8,16 @@ NO_RULES = {
     "sub_token": None,
     "max_area": None,
     "max_aspect": None,
-    "same_label_iou": None,
-    "any_label_iou": None,
-    "any_label_bins": None,
     "banned_labels": None,
+    "digits_only": False,
     "max_label_words": None,
     "max_label_length": None,
     "min_text_height": None,
 }
 NAN, INF = float("nan"), float("inf")
+DIGITS = {"digits_only": True}
+SQUARE = [0, 0, 90, 0, 90, 90, 0, 90]
+BOW_TIE = [0, 0, 90, 90, 90, 0, 0, 90]
 
 
 def only(**rules: object) -> FilterRegions:
@@ -37,7 +38,7 @@ def only(**rules: object) -> FilterRegions:
 )
 def test_a_box_that_is_none_is_dropped_with_the_reason(box, value, reason):
     judged = annotations(regions=[region(*box)])
-    assert said(only(), judged) == [(0, "filter_regions.integrity", "drop", value, 0)]
+    assert said(only(), judged) == [(0, "filter_regions.r1_integrity", "drop", value, 0)]
     assert details(only().judge(judged))[0][3] == reason
 
 
@@ -52,7 +53,7 @@ def test_a_box_that_is_none_is_dropped_with_the_reason(box, value, reason):
 )
 def test_a_region_in_an_image_without_a_size_is_dropped_with_the_reason(images):
     judged = annotations(images=images, regions=[region(0, 0, 10, 10)])
-    assert said(FilterRegions(), judged) == [(0, "filter_regions.integrity", "drop", None, 0)]
+    assert said(FilterRegions(), judged) == [(0, "filter_regions.r1_integrity", "drop", None, 0)]
     assert details(FilterRegions().judge(judged))[0][3] == "image has no size"
 
 
@@ -62,29 +63,32 @@ def test_a_region_in_an_image_without_a_size_is_dropped_with_the_reason(images):
         pytest.param({"min_side": 8}, (0, 0, 9, 8.01), [], id="side just above"),
         pytest.param({"min_side": 8}, (0, 0, 8, 90), [], id="side on the limit"),
         pytest.param(
-            {"min_side": 8}, (0, 0, 90, 7.99), [("min_side", "drop", 7.99, 8)], id="side just below"
+            {"min_side": 8}, (0, 0, 90, 7.99), [("r2_side", "drop", 7.99, 8)], id="side just below"
         ),
         pytest.param({"sub_token": 42}, (0, 0, 42, 90), [], id="token on the limit"),
         pytest.param(
-            {"sub_token": 42}, (0, 0, 41.9, 90), [("sub_token", "flag", 41.9, 42)], id="sub token"
+            {"sub_token": 42},
+            (0, 0, 41.9, 90),
+            [("r2_sub_token", "flag", 41.9, 42)],
+            id="sub token",
         ),
         pytest.param(
             {"sub_token": 42, "min_side": 8},
             (0, 0, 7, 90),
-            [("min_side", "drop", 7, 8)],
+            [("r2_side", "drop", 7, 8)],
             id="a box too small is not also called sub token",
         ),
         pytest.param({"max_area": 0.95}, (0, 0, 1000, 949), [], id="area just below"),
         pytest.param({"max_area": 0.95}, (0, 0, 950, 1000), [], id="area on the limit"),
         pytest.param(
-            {"max_area": 0.95}, (0, 0, 951, 1000), [("max_area", "drop", 0.951, 0.95)], id="area"
+            {"max_area": 0.95}, (0, 0, 951, 1000), [("r3_area", "drop", 0.951, 0.95)], id="area"
         ),
         pytest.param({"max_aspect": 20}, (0, 0, 199, 10), [], id="aspect just below"),
         pytest.param({"max_aspect": 20}, (0, 0, 10, 200), [], id="aspect on the limit"),
         pytest.param(
             {"max_aspect": 20},
             (0, 0, 10, 201),
-            [("max_aspect", "quarantine", 20.1, 20)],
+            [("r4_aspect", "quarantine", 20.1, 20)],
             id="aspect just above",
         ),
     ],
@@ -104,6 +108,68 @@ def test_a_box_of_eight_bins_is_kept_in_an_image_of_any_size(size):
     assert len(said(only(min_side=8.001), judged)) == 1
 
 
+def test_a_tile_magnifies_what_it_shows():
+    rows = [
+        region(100, 100, 104, 108, tile="0,0,500,500"),
+        region(100, 100, 103.9, 108, tile="0,0,500,500", label_no=1),
+    ]
+    found = said(only(min_side=8), annotations(regions=rows))
+    assert found == [(1, "filter_regions.r2_side", "drop", 7.8, 8)]
+
+
+@pytest.mark.parametrize(
+    ("shape", "points", "found"),
+    [
+        pytest.param("quad", None, [], id="none, so the box counts"),
+        pytest.param("quad", [SQUARE], [], id="a quad"),
+        pytest.param("quad", [SQUARE[:6]], ["corners are missing"], id="three corners"),
+        pytest.param("quad", [SQUARE, SQUARE], ["corners are missing"], id="two quads"),
+        pytest.param("quad", [BOW_TIE], ["edges cross"], id="crossed edges"),
+        pytest.param("quad", [[9] * 8], ["no area"], id="a point"),
+        pytest.param("quad", [[*SQUARE[:7], NAN]], ["a corner is not finite"], id="nan"),
+        pytest.param("polygon", [SQUARE[:6]], [], id="a triangle"),
+        pytest.param("polygon", [SQUARE[:4]], ["corners are missing"], id="a line"),
+        pytest.param("polygon", [SQUARE[:7]], ["corners are missing"], id="half a corner"),
+        pytest.param("polygon", [[*SQUARE[:7], INF]], ["a corner is not finite"], id="infinite"),
+    ],
+)
+def test_an_outline_that_is_none_is_dropped_with_the_reason(shape, points, found):
+    judged = annotations(regions=[region(0, 0, 90, 90, shape=shape, points=points)])
+    verdicts = only().judge(judged)
+    expected = [("model", 0, "filter_regions.r1_integrity", reason) for reason in found]
+    assert details(verdicts) == expected
+    assert verdicts["verdict"].to_pylist() == ["drop"] * len(found)
+
+
+def test_a_polygon_that_crosses_itself_is_flagged():
+    judged = annotations(regions=[region(0, 0, 90, 90, shape="polygon", points=[SQUARE, BOW_TIE])])
+    assert said(only(), judged) == [(0, "filter_regions.r1_crossed_outline", "flag", None, None)]
+    assert details(only().judge(judged))[0][3] == "Self-intersection[45 45]"
+
+
+def test_a_quad_with_a_dent_is_quarantined():
+    dent = [0, 0, 90, 0, 40, 40, 0, 90]
+    judged = annotations(regions=[region(0, 0, 90, 90, shape="quad", points=[dent])])
+    assert said(only(), judged) == [(0, "filter_regions.r15_convex", "quarantine", 3, 4)]
+
+
+@pytest.mark.parametrize(
+    ("height", "found"),
+    [
+        pytest.param(13.1, [], id="just above"),
+        pytest.param(13, [], id="on the limit"),
+        pytest.param(12.9, [("quarantine", 12.9, 13)], id="just below"),
+    ],
+)
+def test_a_tilted_line_of_text_is_as_high_as_its_letters(height, found):
+    quad = [0, 0, 300, 300, 300, 300 + height, 0, height]
+    judged = annotations(
+        regions=[region(0, 0, 300, 300 + height, shape="quad", points=[quad], text="EXIT")]
+    )
+    expected = [(0, "filter_regions.r15_height", *rest) for rest in found]
+    assert said(only(min_text_height=13), judged) == expected
+
+
 @pytest.mark.parametrize(
     ("task", "verdict"),
     [
@@ -116,7 +182,7 @@ def test_a_box_of_eight_bins_is_kept_in_an_image_of_any_size(size):
 )
 def test_the_whole_image_is_no_object_but_may_be_a_phrase(task, verdict):
     judged = annotations(regions=[region(0, 0, 1000, 1000, task=task)])
-    assert said(only(max_area=0.95), judged) == [(0, "filter_regions.max_area", verdict, 1, 0.95)]
+    assert said(only(max_area=0.95), judged) == [(0, "filter_regions.r3_area", verdict, 1, 0.95)]
 
 
 @pytest.mark.parametrize(
@@ -130,40 +196,58 @@ def test_the_whole_image_is_no_object_but_may_be_a_phrase(task, verdict):
 )
 def test_low_text_is_quarantined(height, shape, found):
     judged = annotations(regions=[region(0, 100, 90, 100 + height, shape=shape)])
-    expected = [(0, "filter_regions.min_text_height", *rest) for rest in found]
+    expected = [(0, "filter_regions.r15_height", *rest) for rest in found]
     assert said(only(min_text_height=13), judged) == expected
 
 
 @pytest.mark.parametrize(
     ("rules", "columns", "found"),
     [
-        pytest.param({}, {"text": " "}, [("empty_label", "drop", 0, 1)], id="spaces"),
-        pytest.param({}, {"text": None}, [("empty_label", "drop", 0, 1)], id="null"),
+        pytest.param({}, {"text": " "}, [("r9_empty", "drop", 0, 1)], id="spaces"),
+        pytest.param({}, {"text": None}, [("r9_empty", "drop", 0, 1)], id="null"),
         pytest.param({}, {"text": None, "category": "dog"}, [], id="a category is a label"),
         pytest.param({}, {"text": None, "task": "region_proposal"}, [], id="none expected"),
-        pytest.param({}, {"truncated": True}, [("truncated", "flag", None, None)], id="cut off"),
+        pytest.param({}, {"truncated": True}, [("r1_truncated", "flag", None, None)], id="cut off"),
         pytest.param(
             {"banned_labels": ("Image",)},
             {"text": "the IMAGE."},
-            [("banned_labels", "drop", None, None)],
+            [("r9_banned", "drop", None, None)],
             id="banned, whatever its article and case",
         ),
         pytest.param({"banned_labels": ("image",)}, {"text": "image frame"}, [], id="more words"),
         pytest.param(
             {"banned_labels": ("exit",)}, {"text": "exit", "shape": "quad"}, [], id="text may be"
         ),
+        pytest.param({}, {"text": "loc_12 dog"}, [("r1_markup", "drop", 1, 0)], id="a place token"),
+        pytest.param({}, {"text": "a dog</s><pad>"}, [("r1_markup", "drop", 2, 0)], id="padding"),
+        pytest.param({}, {"text": "bloc_2"}, [], id="no place token"),
+        pytest.param(
+            DIGITS,
+            {"text": "12.5"},
+            [("r9_digits", "drop", None, None)],
+            id="digits",
+        ),
+        pytest.param(DIGITS, {"text": "No. 12"}, [], id="digits and letters"),
+        pytest.param(DIGITS, {"text": "12", "shape": "quad"}, [], id="digits of a text"),
+        pytest.param(
+            {},
+            {"text": "do\ufffeg"},
+            [("r15_printable", "quarantine", None, None)],
+            id="not printable",
+        ),
+        pytest.param({}, {"text": "chien à \u65e5\u672c \U0001f44d\u200d"}, [], id="any script"),
         pytest.param({"max_label_words": 3}, {"text": "a red car"}, [], id="words on the limit"),
         pytest.param(
             {"max_label_words": 2},
             {"text": "a red car"},
-            [("max_label_words", "quarantine", 3, 2)],
+            [("r9_words", "quarantine", 3, 2)],
             id="a word too many",
         ),
         pytest.param({"max_label_length": 5}, {"text": "zebra"}, [], id="length on the limit"),
         pytest.param(
             {"max_label_length": 5},
             {"text": "zèbras"},
-            [("max_label_length", "quarantine", 6, 5)],
+            [("r9_length", "quarantine", 6, 5)],
             id="a letter too many",
         ),
     ],
@@ -174,124 +258,9 @@ def test_what_a_region_says(rules, columns, found):
     assert said(only(**rules), judged) == expected
 
 
-@pytest.mark.parametrize(
-    ("width", "found"),
-    [
-        pytest.param(59.9, [], id="just below"),
-        pytest.param(
-            60, [(1, "filter_regions.same_label_iou", "drop", 0.6, 0.6)], id="on the limit"
-        ),
-        pytest.param(61, [(1, "filter_regions.same_label_iou", "drop", 0.61, 0.6)], id="above"),
-    ],
-)
-def test_the_better_of_two_boxes_with_the_same_label_stays(width, found):
-    judged = annotations(
-        regions=[
-            region(0, 0, 100, 100, label_no=0, score=0.9),
-            region(0, 0, width, 100, label_no=1, score=0.8, text="Dogs"),
-        ]
-    )
-    assert said(only(same_label_iou=0.6), judged) == found
-
-
-@pytest.mark.parametrize(
-    ("scores", "dropped"),
-    [
-        pytest.param((0.2, 0.9), 0, id="higher score"),
-        pytest.param((None, 0.1), 0, id="any score before none"),
-        pytest.param((None, None), 1, id="without scores the earlier"),
-        pytest.param((0.5, 0.5), 1, id="of equals the earlier"),
-    ],
-)
-def test_which_of_two_duplicates_stays(scores, dropped):
-    rows = [region(0, 0, 90, 90, label_no=i, score=score) for i, score in enumerate(scores)]
-    found = only(same_label_iou=0.6).judge(annotations(regions=rows))
-    survivor = f"model/region/{1 - dropped}"
-    assert details(found) == [("model", dropped, "filter_regions.same_label_iou", survivor)]
-
-
-def test_a_dropped_duplicate_drops_nothing_itself():
-    chain = [
-        region(0, 0, 100, 100, label_no=0, score=0.9),
-        region(20, 0, 120, 100, label_no=1, score=0.8),  # IoU 0.667 with its neighbours
-        region(40, 0, 140, 100, label_no=2, score=0.7),  # IoU 0.429 with the first
-        region(60, 0, 160, 100, label_no=3, score=0.6),
-    ]
-    found = only(same_label_iou=0.6).judge(annotations(regions=chain))
-    assert details(found) == [
-        ("model", 1, "filter_regions.same_label_iou", "model/region/0"),
-        ("model", 3, "filter_regions.same_label_iou", "model/region/2"),
-    ]
-
-
-@pytest.mark.parametrize(
-    ("other", "found"),
-    [
-        pytest.param((0, 0, 100, 89.9), [], id="just below"),
-        pytest.param((0, 0, 100, 90), [("any_label_iou", 0.9, 0.9)], id="on the limit"),
-        pytest.param((0, 0, 100, 91), [("any_label_iou", 0.91, 0.9)], id="above"),
-    ],
-)
-def test_two_labels_on_one_place_are_flagged(other, found):
-    judged = annotations(
-        regions=[region(0, 0, 100, 100), region(*other, label_no=1, text="cat", score=None)]
-    )
-    rules = only(any_label_iou=0.9, same_label_iou=0.6)
-    expected = [(1, f"filter_regions.{rule}", "flag", *rest) for rule, *rest in found]
-    assert said(rules, judged) == expected
-
-
-@pytest.mark.parametrize(
-    ("shift", "found"),
-    [
-        pytest.param(1.9, [("flag", 1.9, 2)], id="just inside"),
-        pytest.param(2, [("flag", 2, 2)], id="on the limit"),
-        pytest.param(2.1, [], id="just outside"),
-    ],
-)
-def test_small_boxes_are_compared_by_bins(shift, found):
-    judged = annotations(
-        regions=[region(50, 50, 60, 60), region(50 + shift, 50, 60, 60, label_no=1, text="cat")]
-    )
-    expected = [(1, "filter_regions.any_label_bins", *rest) for rest in found]
-    assert said(only(any_label_iou=0.99, any_label_bins=2), judged) == expected
-
-
-@pytest.mark.parametrize(
-    "other",
-    [
-        pytest.param({"image_id": "s/b"}, id="image"),
-        pytest.param({"source": "opinion"}, id="source"),
-        pytest.param({"task": "dense_region_caption"}, id="task"),
-        pytest.param({"parent": "model/text/1"}, id="caption it was asked about"),
-    ],
-)
-def test_boxes_of_another_image_source_task_or_parent_are_no_duplicates(other):
-    rows = [region(0, 0, 90, 90), region(0, 0, 90, 90, **{"label_no": 1, **other})]
-    judged = annotations(images=[IMAGE, {**IMAGE, "image_id": "s/b"}], regions=rows)
-    assert said(only(same_label_iou=0.6, any_label_iou=0.9), judged) == []
-
-
-def test_boxes_of_two_tasks_are_compared_when_asked():
-    rows = [region(0, 0, 90, 90), region(0, 0, 90, 90, label_no=1, task="dense_region_caption")]
-    found = said(only(same_label_iou=0.6, across_tasks=True), annotations(regions=rows))
-    assert found == [(1, "filter_regions.same_label_iou", "drop", 1, 0.6)]
-
-
-def test_a_region_that_an_earlier_rule_rejected_is_no_survivor():
-    rows = [
-        region(0, 0, 90, 90, label_no=0, score=0.9),
-        region(0, 0, 90, 90, label_no=1, score=0.8),
-        region(0, 0, 90, 90, label_no=2, score=0.7, text="it"),
-    ]
-    judged = annotations(regions=rows, verdicts=[rejection("region", 0)])
-    rules = only(same_label_iou=0.6, any_label_iou=0.9, banned_labels=("it",))
-    assert said(rules, judged) == [(2, "filter_regions.banned_labels", "drop", None, None)]
-
-
 def test_a_human_region_is_flagged_and_never_rejected():
     rows = [region(0, 0, 4, 4, source="human"), region(9, 9, 9, 9, source="human", label_no=1)]
     assert said(FilterRegions(), annotations(regions=rows)) == [
-        (1, "filter_regions.integrity", "flag", 0, 0),
-        (0, "filter_regions.min_side", "flag", 4, 8),
+        (1, "filter_regions.r1_integrity", "flag", 0, 0),
+        (0, "filter_regions.r2_side", "flag", 4, 8),
     ]

@@ -8,6 +8,7 @@ from label_rows import IMAGE, annotations, phrase, region, text
 
 from schemas.annotations import Annotations
 from schemas.tables import TABLES, VERDICTS
+from stages.filter_duplicates import FilterDuplicates
 from stages.filter_phrases import FilterPhrases
 from stages.filter_regions import FilterRegions
 from stages.filter_scores import FilterScores
@@ -17,7 +18,8 @@ from stages.merge_human import MergeHuman
 JUDGES = [
     FilterTexts(),
     FilterRegions(),
-    FilterRegions(across_tasks=True),
+    FilterDuplicates(),
+    FilterDuplicates(across_tasks=True),
     FilterPhrases(),
     FilterScores(min_score=0.5, min_label_score={"od": 0.5}, min_location_score=0.1),
     MergeHuman(),
@@ -31,7 +33,7 @@ def every_kind(**columns):
     return annotations(
         texts=[text("dog", score=0.4)],
         regions=[
-            region(0, 0, 90, 90, score=0.4),
+            region(0, 0, 90, 90, score=0.4, truncated=True),
             region(0, 0, 90, 90, label_no=1) | columns,
             region(0, 0, 80, 90, source="human") | columns,
         ],
@@ -141,9 +143,7 @@ def test_a_settled_judge_needs_no_more_statistics(judge):
 
 def test_a_label_of_10000_letters_gets_a_verdict():
     judged = annotations(regions=[region(0, 0, 90, 90, category=LONG)])
-    assert FilterRegions().judge(judged)["filter"].to_pylist() == [
-        "filter_regions.max_label_length"
-    ]
+    assert FilterRegions().judge(judged)["filter"].to_pylist() == ["filter_regions.r9_length"]
 
 
 def test_chunked_tables_are_judged_like_whole_ones():
