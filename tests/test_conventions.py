@@ -94,7 +94,7 @@ def readme_section(title: str) -> str:
 
 
 def test_every_stage_file_is_in_the_table_of_contents() -> None:
-    tools = {"base", "language"}
+    tools = {"base", "language", "triplets"}
     there = {path.name.removesuffix(".py") for path in (ROOT / "stages").glob("[a-z]*")}
     assert there - tools == set(STAGES)
 

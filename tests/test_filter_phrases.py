@@ -4,10 +4,14 @@ from label_rows import annotations, details, phrase, region, rejection, said, te
 from stages.filter_phrases import FilterPhrases
 
 NO_RULES = {
+    "one_token_off": False,
     "banned_phrases": None,
     "banned_heads": None,
+    "noun_phrase": False,
     "max_area": None,
     "collapse_iou": None,
+    "contained": False,
+    "number": False,
 }
 
 
@@ -22,20 +26,66 @@ def tied(*phrases, box=(0, 0, 90, 90), **rows):
     )
 
 
+def saying(*words, box=(0, 0, 90, 90), **columns):
+    """One caption that says these phrases one after the other, each with a box of its own size."""
+    starts = [sum(len(word) + 2 for word in words[:i]) for i in range(len(words))]
+    return tied(
+        *(
+            phrase(word, label_no=i, region_no=i, char_start=at, char_end=at + len(word), **columns)
+            for i, (word, at) in enumerate(zip(words, starts, strict=True))
+        ),
+        texts=[text("  ".join(words))],
+        regions=[region(*box[:3], box[3] - 9 * i, label_no=i) for i in range(len(words))],
+    )
+
+
+def of_phrases(verdicts):
+    return [row for row in verdicts if row[1] != "filter_phrases.g12_empty"]
+
+
 @pytest.mark.parametrize(
-    ("start", "end", "found"),
+    ("words", "start", "end", "found"),
     [
-        pytest.param(0, 5, [], id="found"),
-        pytest.param(0, 1, [], id="one letter"),
-        pytest.param(None, None, ["span"], id="not found"),
-        pytest.param(3, 3, ["span"], id="empty"),
-        pytest.param(3, None, ["span"], id="no end"),
+        pytest.param("a dog", 0, 5, [], id="as the caption says it"),
+        pytest.param("A  DOG", 0, 5, [], id="case and spaces aside"),
+        pytest.param("dog", 2, 5, [], id="one word"),
+        pytest.param("a dog", None, None, [(1, 0)], id="not found"),
+        pytest.param("a dog", 3, 3, [(1, 0)], id="an empty span"),
+        pytest.param("a dog", 3, None, [(1, 0)], id="no end"),
+        pytest.param("a dog", 0, 1, [(1, 0)], id="a span of fewer words"),
+        pytest.param("a cat", 0, 5, [(2, 0)], id="a span of other words"),
+        pytest.param("a mat", 0, 900, [(1, 0)], id="a span beyond the caption"),
+        pytest.param("a dog", -9, 5, [], id="a span before the caption"),
+        pytest.param("the dog", None, None, [(1, 0)], id="one token off"),
     ],
 )
-def test_a_phrase_that_is_not_in_its_caption_is_dropped(start, end, found):
-    judged = tied(phrase(char_start=start, char_end=end))
-    assert said(only(), judged) == [
-        (0, f"filter_phrases.{rule}", "drop", None, None) for rule in found
+def test_a_phrase_that_is_not_in_its_caption_is_dropped(words, start, end, found):
+    judged = tied(phrase(words, char_start=start, char_end=end))
+    expected = [(0, "filter_phrases.g1_span", "drop", *rest) for rest in found]
+    assert of_phrases(said(only(), judged)) == expected
+
+
+@pytest.mark.parametrize(
+    ("words", "place"),
+    [
+        pytest.param("a large red circle", "[0, 26)", id="the caption says one more"),
+        pytest.param("a large striped big red circle", "[0, 26)", id="one less"),
+        pytest.param("a small striped red circle", "[0, 26)", id="another"),
+        pytest.param("a blue dotted circle", None, id="two others"),
+        pytest.param("a large striped red square", None, id="the noun is another"),
+        pytest.param("the star", "[31, 37)", id="after the first noun"),
+        pytest.param("stars", None, id="one token alone"),
+    ],
+)
+def test_a_phrase_but_for_one_token_is_flagged(words, place):
+    caption = [text("A large striped red circle and a star.")]
+    judged = tied(phrase(words, char_start=None, char_end=None), texts=caption)
+    found = only(one_token_off=True).judge(judged).to_pylist()
+    said_so = [(r["filter"], r["verdict"], r["value"], r["threshold"], r["detail"]) for r in found]
+    assert said_so[:1] == [
+        ("filter_phrases.g1_inexact", "flag", 1, 0, place)
+        if place
+        else ("filter_phrases.g1_span", "drop", 2, 1, None)
     ]
 
 
@@ -58,9 +108,9 @@ def test_a_phrase_that_is_not_in_its_caption_is_dropped(start, end, found):
     ],
 )
 def test_a_phrase_without_its_text_or_region_is_quarantined(row, rows, missing):
-    found = only().judge(tied(row, **rows))
-    assert details(found) == [("model", 0, "filter_phrases.orphan", missing)]
-    assert found["verdict"].to_pylist() == ["quarantine"]
+    judged = tied(row, **rows)
+    assert of_phrases(said(only(), judged)) == [(0, "filter_phrases.orphan", "quarantine", 0, 1)]
+    assert details(only().judge(judged))[0] == ("model", 0, "filter_phrases.orphan", missing)
 
 
 def test_a_flag_on_its_region_costs_a_phrase_nothing():
@@ -72,23 +122,74 @@ def test_a_flag_on_its_region_costs_a_phrase_nothing():
     ("words", "found"),
     [
         pytest.param("a dog", [], id="a thing"),
-        pytest.param("It", [("banned_phrases", "it")], id="a pronoun in any case"),
-        pytest.param("the image", [("banned_phrases", "image")], id="the image itself"),
-        pytest.param("a group", [("banned_phrases", "group")], id="a bare quantity"),
+        pytest.param("It", [("g2_banned", "it")], id="a pronoun in any case"),
+        pytest.param("the image", [("g2_banned", "image")], id="the image itself"),
+        pytest.param("a group", [("g2_banned", "group")], id="a bare quantity"),
         pytest.param("a group of dogs", [], id="a quantity of things"),
-        pytest.param("", [("banned_phrases", "")], id="nothing"),
-        pytest.param(None, [("banned_phrases", None)], id="null"),
-        pytest.param("a long time", [("banned_heads", "time")], id="abstract"),
-        pytest.param("the sense of freedom", [("banned_heads", "sense")], id="abstract before of"),
+        pytest.param("a long time", [("g2_abstract", "time")], id="abstract"),
+        pytest.param("the sense of freedom", [("g2_abstract", "sense")], id="abstract before of"),
         pytest.param("a kind of dog", [], id="a kind of thing"),
         pytest.param("a time machine", [], id="a thing after an abstract word"),
     ],
 )
 def test_a_phrase_that_names_no_thing_is_dropped(words, found):
-    judged = FilterPhrases().judge(tied(phrase(words)))
-    expected = [("model", 0, f"filter_phrases.{rule}", detail) for rule, detail in found]
-    assert details(judged) == expected
-    assert set(judged["verdict"].to_pylist()) <= {"drop"}
+    rules = {name: FilterPhrases.model_fields[name].default for name in BANNED}
+    judged = saying(words)
+    expected = [(0, f"filter_phrases.{rule}", "drop", 1, 0) for rule, _ in found]
+    assert of_phrases(said(only(**rules), judged)) == expected
+    assert [row[3] for row in details(only(**rules).judge(judged))][: len(found)] == [
+        detail for _, detail in found
+    ]
+
+
+BANNED = ("banned_phrases", "banned_heads")
+
+
+@pytest.mark.parametrize(
+    ("words", "found"),
+    [
+        pytest.param("dog", [], id="a noun"),
+        pytest.param("the red dog", [], id="its article is part of it"),
+        pytest.param("Paris", [], id="a name"),
+        pytest.param("very red", [("g3_noun_phrase", "drop", 0, 1, "very red")], id="no noun"),
+        pytest.param("🙂", [("g3_noun_phrase", "drop", 0, 1, "🙂")], id="no word"),
+        pytest.param("on the mat", [("g3_fragment", "flag", 1, 0, "[3, 10)")], id="a preposition"),
+        pytest.param("is holding a cat", [("g3_fragment", "flag", 2, 0, "[11, 16)")], id="verbs"),
+    ],
+)
+def test_a_phrase_has_a_noun_and_begins_with_its_noun_phrase(words, found):
+    verdicts = only(noun_phrase=True).judge(saying(words)).to_pylist()
+    names = ("filter", "verdict", "value", "threshold", "detail")
+    expected = [(f"filter_phrases.{rule}", *rest) for rule, *rest in found]
+    assert of_phrases([("", *(row[n] for n in names)) for row in verdicts]) == [
+        ("", *row) for row in expected
+    ]
+
+
+@pytest.mark.parametrize(
+    ("rule", "columns", "shown"),
+    [
+        pytest.param("label_score", {"label_score": 0.25}, {}, id="words"),
+        pytest.param("location_score", {}, {"windowed_location_score": 0.25}, id="place"),
+    ],
+)
+@pytest.mark.parametrize(
+    ("limit", "found"),
+    [
+        pytest.param(0.24, [], id="just inside"),
+        pytest.param(0.25, [], id="on the limit"),
+        pytest.param(0.26, [(0.25, 0.26)], id="just outside"),
+    ],
+)
+def test_both_scores_of_a_phrase_have_a_limit(rule, columns, shown, limit, found):
+    judged = tied(phrase(**columns), regions=[region(0, 0, 90, 90, **shown)])
+    expected = [(0, f"filter_phrases.g4_{rule}", "quarantine", *rest) for rest in found]
+    assert of_phrases(said(only(**{f"min_{rule}": limit}), judged)) == expected
+
+
+def test_a_phrase_without_scores_passes_their_limits():
+    strict = only(min_label_score=0.5, min_location_score=0.5)
+    assert said(strict, tied(phrase(label_score=float("nan")))) == []
 
 
 @pytest.mark.parametrize(
@@ -96,15 +197,28 @@ def test_a_phrase_that_names_no_thing_is_dropped(words, found):
     [
         pytest.param("a dog", 949, [], id="just below"),
         pytest.param("a dog", 950, [], id="on the limit"),
-        pytest.param("a dog", 951, [("quarantine", 0.951, 0.95)], id="just above"),
+        pytest.param("a dog", 951, [(0.951, 0.95)], id="just above"),
         pytest.param("a busy street", 1000, [], id="a scene"),
         pytest.param("mountains in the fog", 1000, [], id="a scene in the plural"),
     ],
 )
 def test_a_phrase_about_the_whole_image_must_name_a_scene(words, height, found):
-    judged = tied(phrase(words), box=(0, 0, 1000, height))
-    expected = [(0, "filter_phrases.max_area", *rest) for rest in found]
-    assert said(only(max_area=0.95), judged) == expected
+    judged = saying(words, box=(0, 0, 1000, height))
+    expected = [(0, "filter_phrases.g5_max_area", "quarantine", *rest) for rest in found]
+    assert of_phrases(said(only(max_area=0.95), judged)) == expected
+
+
+def test_one_scene_of_a_caption_may_fill_the_image():
+    words, scores = ("a street", "a city", "a park"), (0.5, 0.7, 0.6)
+    rows = [
+        phrase(word, label_no=i, char_start=9 * i, char_end=9 * i + len(word), score=score)
+        for i, (word, score) in enumerate(zip(words, scores, strict=True))
+    ]
+    judged = tied(*rows, texts=[text("a street a city   a park")], box=(0, 0, 1000, 1000))
+    assert said(only(max_area=0.95), judged) == [
+        (0, "filter_phrases.g5_one_scene", "quarantine", 3, 1),
+        (2, "filter_phrases.g5_one_scene", "quarantine", 2, 1),
+    ]
 
 
 def pair(width, **other):
@@ -124,8 +238,8 @@ def pair(width, **other):
     ("width", "found"),
     [
         pytest.param(94.9, [], id="just below"),
-        pytest.param(95, [(0, "filter_phrases.collapse_iou", "drop", 0.95, 0.95)], id="on it"),
-        pytest.param(96, [(0, "filter_phrases.collapse_iou", "drop", 0.96, 0.95)], id="above"),
+        pytest.param(95, [(0, "filter_phrases.g6_collapse", "drop", 0.95, 0.95)], id="on it"),
+        pytest.param(96, [(0, "filter_phrases.g6_collapse", "drop", 0.96, 0.95)], id="above"),
     ],
 )
 def test_of_two_things_in_one_box_the_better_score_stays(width, found):
@@ -137,20 +251,113 @@ def test_of_two_things_in_one_box_the_better_score_stays(width, found):
 
 
 @pytest.mark.parametrize(
-    "other",
+    ("caption", "other"),
     [
-        pytest.param({"words": "two Dogs"}, id="the same thing"),
-        pytest.param({"char_start": 0, "char_end": 14}, id="one phrase inside the other"),
-        pytest.param({"words": "it"}, id="a phrase that is dropped anyway"),
+        pytest.param("a dog or two Dogs", {"words": "two Dogs", "char_end": 17}, id="the same"),
+        pytest.param("a dog, a puppy", {"words": "puppy", "char_end": 14}, id="a kind of it"),
+        pytest.param("a dog mat", {"words": "a dog mat", "char_start": 0}, id="one in the other"),
+        pytest.param("a dog on it", {"words": "it", "char_end": 11}, id="dropped anyway"),
     ],
 )
-def test_phrases_that_may_share_a_box(other):
-    found = details(FilterPhrases().judge(pair(100, **other)))
-    assert [row for row in found if row[2] == "filter_phrases.collapse_iou"] == []
+def test_phrases_that_may_share_a_box(caption, other):
+    judged = pair(100, **other).with_tables(texts=annotations(texts=[text(caption)]).texts)
+    found = said(only(collapse_iou=0.95, banned_phrases=("it",)), judged)
+    assert [row for row in found if row[1] == "filter_phrases.g6_collapse"] == []
 
 
 def test_phrases_of_two_captions_may_share_a_box():
     judged = pair(100, text_no=1).with_tables(
         texts=annotations(texts=[text(), text(label_no=1)]).texts
     )
-    assert said(FilterPhrases(), judged) == []
+    assert said(only(collapse_iou=0.95), judged) == []
+
+
+CAPTION = "a dog on a mat and a cat"
+
+
+@pytest.mark.parametrize(
+    ("one", "other", "found"),
+    [
+        pytest.param((0, 14), (9, 14), [(1, 14, 5)], id="inside"),
+        pytest.param((0, 5), (0, 14), [(0, 14, 5)], id="the longer comes second"),
+        pytest.param((0, 5), (0, 5), [], id="the same words"),
+        pytest.param((0, 8), (6, 14), [], id="they overlap"),
+        pytest.param((0, 24), (19, 24), [], id="one of several that are joined"),
+        pytest.param((0, 5), (9, 14), [], id="side by side"),
+    ],
+)
+def test_a_phrase_inside_a_longer_one_is_flagged(one, other, found):
+    rows = [
+        phrase(CAPTION[start:end], label_no=i, char_start=start, char_end=end)
+        for i, (start, end) in enumerate((one, other))
+    ]
+    verdicts = said(only(contained=True), tied(*rows, texts=[text(CAPTION)]))
+    expected = [(no, "filter_phrases.g9_contained", "flag", *rest) for no, *rest in found]
+    assert verdicts == expected
+
+
+@pytest.mark.parametrize(
+    ("words", "boxes", "limit"),
+    [
+        pytest.param("two dogs", 1, 2, id="one too few"),
+        pytest.param("two dogs", 2, None, id="as many as it says"),
+        pytest.param("two dogs", 3, 2, id="one too many"),
+        pytest.param("2 dogs", 1, 2, id="in digits"),
+        pytest.param("dogs", 1, 2, id="a plural is two at least"),
+        pytest.param("dogs", 3, None, id="a plural may be more"),
+        pytest.param("a group of red dogs", 1, 2, id="a group is two at least"),
+        pytest.param("a dog", 1, None, id="one"),
+        pytest.param("a dog", 2, 1, id="more than one"),
+        pytest.param("the dog", 2, None, id="not said"),
+        pytest.param("grass", 2, None, id="not said either"),
+        pytest.param("two glass doors", 2, None, id="the numeral of the noun"),
+    ],
+)
+def test_a_phrase_with_another_number_of_boxes_is_flagged(words, boxes, limit):
+    rows = [phrase(words, label_no=i, char_end=len(words)) for i in range(boxes)]
+    found = said(only(number=True), tied(*rows, texts=[text(words)]))
+    assert found == [
+        (i, "filter_phrases.g10_number", "flag", boxes, limit) for i in range(boxes) if limit
+    ]
+
+
+def test_boxes_that_are_not_kept_are_not_counted():
+    rows = [phrase("two dogs", label_no=i, region_no=i, char_end=8) for i in range(2)]
+    judged = tied(
+        *rows,
+        texts=[text("two dogs")],
+        regions=[region(0, 0, 9, 9), region(0, 0, 8, 8, label_no=1)],
+        verdicts=[rejection("region", 1)],
+    )
+    assert (0, "filter_phrases.g10_number", "flag", 1, 2) in said(only(number=True), judged)
+
+
+@pytest.mark.parametrize(
+    ("rejected", "found"),
+    [
+        pytest.param([0, 1], [(0, "filter_phrases.g12_empty", "flag", 0, 1)], id="none left"),
+        pytest.param([1], [], id="one left"),
+    ],
+)
+def test_a_text_of_which_no_phrase_is_left_is_flagged(rejected, found):
+    judged = tied(
+        phrase(),
+        phrase(label_no=1),
+        texts=[text(), text("nothing was ever asked of it", label_no=1)],
+        verdicts=[rejection("phrase", number) for number in rejected],
+    )
+    assert said(only(), judged) == found
+    assert set(only().judge(judged)["kind"].to_pylist()) <= {"text"}
+
+
+def test_a_human_phrase_is_flagged_and_never_rejected():
+    judged = tied(phrase("it", source="human", char_start=None, char_end=None))
+    verdicts = of_phrases(said(FilterPhrases(), judged))
+    assert [(row[1], row[2]) for row in verdicts] == [
+        ("filter_phrases.g1_span", "flag"),
+        ("filter_phrases.g2_banned", "flag"),
+    ]
+
+
+def test_the_recipe_names_the_parser():
+    assert FilterPhrases().identity({})["parser"]["name"] == "chunker"

@@ -98,39 +98,43 @@ class Parsed:
         return self.of_rows(highest, np.nan)
 
     def main_tokens(self) -> Rows:
-        """Token of each row that is its main noun: the head of the first noun phrase, or of the one
-        that `a group of` and its like measure out; -1 where there is no noun phrase."""
-        tokens = self.tokens
-        heads = np.flatnonzero(tokens.phrase_head)
-        found = np.full(self.texts, -1)
-        if len(heads):
-            text = tokens.text[heads]
-            first = np.flatnonzero(np.diff(text, prepend=-1))
-            found[text[first]] = heads[self._measured_out(heads)[first]]
-        return np.where(self.row >= 0, np.append(found, -1)[self.row], -1)
+        """Token of each row that is its main noun: the first of `nouns`; -1 where there is none."""
+        nouns = self.nouns()
+        text = self.tokens.text[nouns]
+        first = np.flatnonzero(np.diff(text, prepend=-1))
+        found = np.full(self.texts + 1, -1)
+        found[text[first]] = nouns[first]
+        return np.asarray(found[self.row])
 
     def heads(self) -> pa.Array:
         """Lemma of the main noun of each row, NULL where there is none."""
         main = self.main_tokens()
         return self.tokens.lemma.take(pa.array(main, mask=main < 0))
 
+    def nouns(self) -> Rows:
+        """Tokens that are heads of noun phrases, without those that only measure out the next, as
+        `group` in `a group of dogs`."""
+        tokens = self.tokens
+        heads = np.flatnonzero(tokens.phrase_head)
+        begins = np.minimum(heads + 2, max(len(tokens) - 1, 0))
+        of = flags(pc.equal(tokens.lemma, "of"))[np.minimum(heads + 1, begins)]
+        linked = of & (tokens.phrase[begins] == np.arange(1, len(heads) + 1))
+        linked &= tokens.text[begins] == tokens.text[heads]
+        measures = linked & is_in(tokens.lemma.take(pa.array(heads)), MEASURES)
+        return np.asarray(heads[~measures])
+
+    def in_rows(self, tokens: Rows) -> tuple[Rows, Rows]:
+        """Some tokens, in order, once for every row that says them: rows, and their tokens."""
+        text = self.tokens.text[tokens]
+        first, last = (np.searchsorted(text, self.row, side) for side in ("left", "right"))
+        count = last - first
+        row = np.repeat(np.arange(len(self.row)), count)
+        place = np.arange(len(row)) - np.repeat(np.cumsum(count) - count, count)
+        return row, tokens[np.repeat(first, count) + place]
+
     def of_rows(self, values: np.ndarray, null: float) -> Numbers:
         """A value per distinct text → one per row."""
         return np.append(values, null).astype(np.float64)[self.row]
-
-    def _measured_out(self, heads: Rows) -> Rows:
-        """For each noun phrase the number of the one that it stands for."""
-        tokens = self.tokens
-        measure = is_in(tokens.lemma.take(pa.array(heads)), MEASURES)
-        of = flags(pc.equal(tokens.lemma, "of"))
-        after = np.minimum(heads + 1, len(tokens) - 1)
-        begins = np.minimum(heads + 2, len(tokens) - 1)
-        following = np.minimum(np.arange(len(heads)) + 1, len(heads) - 1)
-        linked = tokens.phrase[begins] == tokens.phrase[heads[following]]
-        same_text = tokens.text[heads[following]] == tokens.text[heads]
-        passes = measure & of[after] & linked & same_text & (following != np.arange(len(heads)))
-        stands = np.where(passes, len(heads), np.arange(len(heads)))
-        return np.minimum.accumulate(stands[::-1])[::-1]
 
 
 def parse(language: Language, strings: Column) -> Parsed:

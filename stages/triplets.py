@@ -1,0 +1,93 @@
+"""Phrases with what they tie together, as arrays: what the judges of triplets compute with."""
+
+from dataclasses import dataclass
+from functools import cached_property
+
+import numpy as np
+import pyarrow as pa
+import pyarrow.compute as pc
+
+from schemas.annotations import Annotations, region_bins, rows_of
+from schemas.boxes import Floats
+from schemas.columns import Numbers, Rows, dense, group_codes, numbers
+from stages.language import language_named, parse
+from stages.language.parse import Parsed
+
+
+@dataclass(frozen=True)
+class Triplets:
+    """One entry per row of `phrases`."""
+
+    annotations: Annotations
+    parsed: Parsed
+    text_row: Rows
+    """Row of the text that says it and of the region that shows it, -1 where there is none."""
+    region_row: Rows
+
+    @classmethod
+    def of(cls, annotations: Annotations, parser: str) -> "Triplets":
+        phrases = annotations.phrases
+        rows = [
+            rows_of(
+                annotations.labels(kind),
+                phrases["image_id"],
+                phrases[f"{kind}_source"],
+                phrases[f"{kind}_no"],
+            )
+            for kind in ("text", "region")
+        ]
+        return cls(annotations, parse(language_named(parser), phrases["phrase"]), *rows)
+
+    @property
+    def phrases(self) -> pa.Table:
+        return self.annotations.phrases
+
+    @cached_property
+    def head(self) -> pa.Array:
+        """Lemma of the main noun, NULL where there is none."""
+        return self.parsed.heads()
+
+    @cached_property
+    def bins(self) -> Floats:
+        """Shape (n, 4): the box of each phrase in bins, NaN where it has none."""
+        every = np.vstack([region_bins(self.annotations), np.full((1, 4), np.nan)])
+        return np.asarray(every[self.region_row])
+
+    @cached_property
+    def caption(self) -> pa.Array:
+        """The text that says it, NULL where there is none."""
+        row = pa.array(self.text_row, mask=self.text_row < 0)
+        return self.annotations.texts["text"].combine_chunks().take(row)
+
+    @cached_property
+    def span(self) -> tuple[Numbers, Numbers]:
+        """Characters [start, end) of its caption, NaN where it was not found there."""
+        return numbers(self.phrases["char_start"]), numbers(self.phrases["char_end"])
+
+    @cached_property
+    def caption_code(self) -> Rows:
+        """Equal for phrases of one caption."""
+        return group_codes([self.phrases[name] for name in ("image_id", "text_source", "text_no")])
+
+    @cached_property
+    def mention(self) -> Rows:
+        """Equal for rows that say the same words at the same place of one caption."""
+        places = [self.phrases[name] for name in ("char_start", "char_end", "phrase")]
+        return dense(self.caption_code * (len(self.phrases) + 1) + group_codes(places))
+
+    def of_region(self, column: str) -> Numbers:
+        """A number of the region that shows it, NaN where there is none."""
+        return np.append(numbers(self.annotations.regions[column]), np.nan)[self.region_row]
+
+    def of_main_noun(self, values: np.ndarray) -> Numbers:
+        """A value per token → that of the main noun, NaN where there is none."""
+        main = self.parsed.main_tokens()
+        return np.append(values.astype(np.float64), np.nan)[main]
+
+
+def joined_words(row: Rows, words: pa.Array, rows: int) -> pa.Array:
+    """The words of each of so many rows, `, ` between them; NULL where a row has none."""
+    table = pa.table({"row": row, "word": words})
+    lists = table.group_by("row", use_threads=False).aggregate([("word", "list")])
+    place = pc.index_in(pa.array(np.arange(rows)), value_set=lists["row"].combine_chunks())
+    return pc.binary_join(lists["word_list"].combine_chunks(), ", ").take(place)
