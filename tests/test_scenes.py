@@ -18,6 +18,7 @@ from annotator.evaluation.tables import found_and_true
 from annotator.human.sidecars import read_labels
 from annotator.scenes import language, shapes, world
 from annotator.scenes.draw import SIZES, Scene, Thing, Word, draw_scene
+from annotator.scenes.noise import JITTER, noisy_things
 from annotator.scenes.questions import ask
 from annotator.scenes.score import score_version
 from annotator.scenes.source import expand_scenes, read_scenes, scenes_fingerprint
@@ -201,6 +202,88 @@ def test_the_share_with_human_labels_grows_by_adding_to_it():
     assert len(labelled(1.0)) == 64
 
 
+def test_without_noise_an_address_is_what_it_was():
+    (plain,) = expand_scenes("scenes://2?human=1")
+    (silent,) = expand_scenes("scenes://2?human=1&noise=0")
+    (noisy,) = expand_scenes("scenes://2?human=1&noise=0.25")
+    assert silent == plain
+    assert plain.url == "scenes://0+2/seed=0/difficulty=0.5/human=1.0"
+    assert noisy.url == "scenes://0+2/seed=0/difficulty=0.5/human=1.0/noise=0.25"
+    assert noisy.name == plain.name
+    assert scenes_fingerprint(noisy) != scenes_fingerprint(plain)
+    for told, true in zip(read_scenes(noisy), read_scenes(plain), strict=True):
+        assert told.members["png"] == true.members["png"]
+        assert told.members["coco.json"] != true.members["coco.json"]
+        assert told.members == next(s for s in read_scenes(noisy) if s.key == told.key).members
+
+
+def labelled_with_noise(noise: float, count: int = 500) -> list[tuple[Scene, list[Thing]]]:
+    scenes = [draw_scene(f"noise-{number}", 0.5) for number in range(count)]
+    return [(scene, noisy_things(scene, noise, str(i))) for i, scene in enumerate(scenes)]
+
+
+def test_a_careless_person_leaves_out_and_misnames_a_chosen_share():
+    labelled = labelled_with_noise(0.4)
+    true = sum(len(scene.things) for scene, _ in labelled)
+    told = sum(len(things) for _, things in labelled)
+    kinds = [
+        (thing.category, original_of(thing, scene).category)
+        for scene, things in labelled
+        for thing in things
+    ]
+    misnamed = sum(said != kind for said, kind in kinds)
+    # Shares of 0.2; five standard deviations of a binomial with n = 1,000 are 0.063.
+    assert true > 1000
+    assert 1 - told / true == pytest.approx(0.2, abs=0.063)
+    assert misnamed / told == pytest.approx(0.2, abs=0.063)
+    assert {said for said, kind in kinds if said != kind} == set(world.KINDS)
+
+
+def original_of(thing: Thing, scene: Scene) -> Thing:
+    """Colour, material and size are told as they are; among twins, the nearest."""
+    alike = [
+        other
+        for other in scene.things
+        if (other.colour, other.material, other.size) == (thing.colour, thing.material, thing.size)
+    ]
+    return min(alike, key=lambda other: np.abs(np.subtract(other.bbox_xyxy, thing.bbox_xyxy)).sum())
+
+
+def test_edges_move_by_a_chosen_share_of_their_side():
+    moved = []
+    for scene, things in labelled_with_noise(0.2):
+        width, height = scene.image.size
+        for thing in things:
+            x0, y0, x1, y1 = original_of(thing, scene).bbox_xyxy
+            if x0 > 20 and y0 > 20 and x1 < width - 20 and y1 < height - 20:
+                sides = (x1 - x0, y1 - y0) * 2
+                moved.append(np.subtract(thing.bbox_xyxy, (x0, y0, x1, y1)) / sides)
+    assert len(moved) > 500
+    assert np.std(moved) == pytest.approx(0.2 * JITTER, rel=0.08)
+    assert np.mean(moved) == pytest.approx(0, abs=0.005)
+
+
+def test_boxes_drawn_with_all_noise_are_boxes_within_the_image_and_hold_their_outlines():
+    told = 0
+    for scene, things in labelled_with_noise(1.0, 200):
+        width, height = scene.image.size
+        for thing in things:
+            x0, y0, x1, y1 = thing.bbox_xyxy
+            assert 0 <= x0 < x1 <= width
+            assert 0 <= y0 < y1 <= height
+            xs, ys = thing.outline[::2], thing.outline[1::2]
+            assert (min(xs), min(ys), max(xs), max(ys)) == pytest.approx(thing.bbox_xyxy)
+            told += 1
+    assert told > 100
+
+
+def test_more_noise_keeps_the_mistakes_of_less():
+    some, more = labelled_with_noise(0.2, 100), labelled_with_noise(0.4, 100)
+    for (_, few_mistakes), (_, many_mistakes) in zip(some, more, strict=True):
+        kept = {(t.colour, t.size, t.material) for t in few_mistakes}
+        assert {(t.colour, t.size, t.material) for t in many_mistakes} <= kept
+
+
 def test_a_label_file_reads_back_as_the_truth():
     (ref,) = expand_scenes("scenes://8?human=1&difficulty=1")
     truth = scene_truth(ref.url).to_pylist()
@@ -227,6 +310,9 @@ def test_a_label_file_reads_back_as_the_truth():
         pytest.param("scenes://8?sed=1", "'sed', which scenes do not know", id="misspelt"),
         pytest.param("scenes://8?difficulty=2", "between 0 and 1", id="out of range"),
         pytest.param("scenes://8?human=nan", "no number", id="not a number"),
+        pytest.param(
+            "scenes://8?noise=-0.1", "noise must lie between 0 and 1", id="less than none"
+        ),
         pytest.param("scenes://8?seed=x", "seed is 'x', no number", id="seed"),
     ],
 )
