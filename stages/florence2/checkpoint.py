@@ -57,6 +57,8 @@ class Checkpoint:
 
 def load_checkpoint(model: Model) -> Checkpoint:
     """Weights, image processor and vocabulary; StageError in one sentence."""
+    from stages.florence2.canary import check_answers
+
     folder, revision = find_files(model)
     _check_format(model, folder)
     device = _device(model)
@@ -66,7 +68,9 @@ def load_checkpoint(model: Model) -> Checkpoint:
         processor, tokenizer = _load_processors(folder)
     vocabulary = Vocabulary.of(tokenizer)
     _check_ids(model, network, vocabulary)
-    return Checkpoint(network.to(device).eval(), processor, vocabulary, digest, revision, device)
+    loaded = Checkpoint(network.to(device).eval(), processor, vocabulary, digest, revision, device)
+    check_answers(loaded, model.checkpoint)
+    return loaded
 
 
 def identity(model: Model) -> dict[str, Any]:
