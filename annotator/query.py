@@ -1,12 +1,13 @@
 """DuckDB over a version: one SELECT that can read the tables and nothing else.
 
-`regions` is of the version asked for; `v3.regions` is of version 3, so one query can join versions.
+`regions` is of the version asked for; `v3.regions` is of version 3, so one query can join versions;
+`changes(1, 'gold')` has the labels that differ between two, by number, tag or time.
 """
 
 import json
 import re
 from collections.abc import Iterator
-from contextlib import closing
+from contextlib import closing, contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -15,13 +16,14 @@ import duckdb
 import pyarrow as pa
 
 from annotator.errors import MissingDependency, QueryError
-from annotator.store import Store, Version
+from annotator.store import Store, Version, Wanted
 from annotator.store.sql import first_line, quoted
 
 # SQLite's table functions open any file, whatever DuckDB's settings say, and DuckLake's include
 # some that crash on read-only tables: so what may be called is listed, not what may not.
 TABLE_FUNCTIONS = frozenset(
     {
+        "changes",
         "duckdb_columns",
         "duckdb_functions",
         "duckdb_tables",
@@ -44,22 +46,33 @@ TABLE_FUNCTIONS = frozenset(
     }
 )
 _VERSION_NAME = re.compile(r"v([1-9]\d*)", re.IGNORECASE)
+ROWS_AT_ONCE = 100_000
 _HINTS = ("Did you mean", "Candidate bindings")
 
 
-def run_query(store: Store, sql: str, version: int | None = None) -> pa.Table:
+def run_query(store: Store, sql: str, version: Wanted | None = None) -> pa.Table:
     """The rows of one SELECT over a version, the latest by default.
 
     QueryError for SQL that is wrong, that would write, or that reaches outside the tables.
     """
+    with stream_query(store, sql, version) as batches:
+        return batches.read_all()
+
+
+@contextmanager
+def stream_query(
+    store: Store, sql: str, version: Wanted | None = None
+) -> Iterator[pa.RecordBatchReader]:
+    """As `run_query`, in batches: a result may be larger than memory."""
     tree = _parse(sql)
     with closing(store.connect(version)) as connection:
         for number in _versions_named(tree):
             store.attach(connection, f"v{number}", store.version(number))
+        _add_changes(connection, store, _changes_named(tree))
         _confine(connection, store.data_folder())
         try:
-            return connection.execute(sql).to_arrow_table()
-        except duckdb.Error as error:
+            yield connection.execute(sql).to_arrow_reader(ROWS_AT_ONCE)
+        except (duckdb.Error, pa.ArrowException) as error:
             raise QueryError(_reason(error)) from error
 
 
@@ -69,7 +82,7 @@ class Rows:
 
     store: Store
     sql: str
-    version: int | None
+    version: Wanted | None
 
     def to_arrow(self) -> pa.Table:
         """As an Arrow table."""
@@ -91,10 +104,9 @@ class Tables:
     store: Store
     version: int | None = None
 
-    def at(self, version: int) -> "Tables":
-        """The same tables at another version; StoreError where there is none of that number."""
-        self.store.version(version)
-        return Tables(self.store, version)
+    def at(self, version: Wanted) -> "Tables":
+        """The same tables at another version, by number, tag or time; StoreError without one."""
+        return Tables(self.store, self.store.version(version).number)
 
     def sql(self, sql: str) -> Rows:
         """The rows of one SELECT."""
@@ -115,6 +127,14 @@ class Tables:
     def phrases(self) -> Rows:
         """Phrases that are kept."""
         return self.sql("FROM phrases")
+
+    def captions(self) -> Rows:
+        """Kept texts of the three caption levels."""
+        return self.sql("FROM captions")
+
+    def triplets(self) -> Rows:
+        """Caption, phrase and region in one row, where all three are kept."""
+        return self.sql("FROM triplets")
 
     def versions(self) -> list[Version]:
         """All versions, from the first to the latest."""
@@ -161,6 +181,44 @@ def _versions_named(tree: dict[str, Any]) -> list[int]:
     return sorted({int(found[1]) for name in names if (found := _VERSION_NAME.fullmatch(name))})
 
 
+def _changes_named(tree: dict[str, Any]) -> list[tuple[Wanted, Wanted]]:
+    """The two versions of each call of `changes`, which have to be written out."""
+    named = []
+    for node in _nodes(tree):
+        if node.get("type") != "TABLE_FUNCTION":
+            continue
+        function = node["function"]
+        if function["function_name"].lower() != "changes":
+            continue
+        versions = [child.get("value", {}).get("value") for child in function["children"]]
+        if len(versions) != 2 or not all(isinstance(v, int | str) for v in versions):
+            raise QueryError(
+                "changes() takes two versions, as in changes(1, 2) or changes(1, 'gold')"
+            )
+        named.append((versions[0], versions[1]))
+    return named
+
+
+def _add_changes(
+    connection: duckdb.DuckDBPyConnection, store: Store, pairs: list[tuple[Wanted, Wanted]]
+) -> None:
+    """The table macro `changes` over the pairs of versions that the query names."""
+    if not pairs:
+        return
+    tables = []
+    for before, after in dict.fromkeys(pairs):
+        rows = store.diff(before, after).rows
+        for name, version in (("version_before", before), ("version_after", after)):
+            rows = rows.append_column(name, pa.repeat(str(version), len(rows)))
+        tables.append(rows)
+    connection.register("changes_rows", pa.concat_tables(tables))
+    connection.execute(
+        "CREATE TEMP MACRO changes(b, a) AS TABLE "
+        "SELECT * EXCLUDE (version_before, version_after) FROM changes_rows "
+        "WHERE version_before = b::VARCHAR AND version_after = a::VARCHAR"
+    )
+
+
 def _nodes(tree: Any) -> Iterator[dict[str, Any]]:
     """Every object of the tree, without recursion: a long query nests deeper than Python may."""
     waiting = [tree]
@@ -179,7 +237,7 @@ def _confine(connection: duckdb.DuckDBPyConnection, data: Path) -> None:
     connection.execute("SET lock_configuration = true")
 
 
-def _reason(error: duckdb.Error) -> str:
+def _reason(error: Exception) -> str:
     """DuckDB's first line, with the names that it proposes."""
     hints = [line for line in str(error).splitlines()[1:] if line.startswith(_HINTS)]
     return " ".join([first_line(error), *hints[:1]])

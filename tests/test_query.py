@@ -154,6 +154,21 @@ def test_a_mistake_is_told_in_one_line(store, sql, message):
     assert str(caught.value) == message
 
 
+def test_changes_between_two_versions_are_rows(store):
+    sql = "SELECT kind, change FROM changes({}) ORDER BY ALL"
+    there = [{"kind": "region", "change": "rejected"}, {"kind": "text", "change": "changed"}]
+    assert rows(store, sql.format("1, 'v2'")) == there
+    back = f"SELECT (SELECT count(*) FROM changes(1, 2)) AS a, ({sql.format('2, 1')} LIMIT 1) AS b"
+    back = back.replace("kind, change", "change")
+    assert rows(store, back) == [{"a": 2, "b": "changed"}]
+
+
+@pytest.mark.parametrize("arguments", ["1", "1, x", "1, 2, 3", "1, 1 + 1"])
+def test_changes_needs_two_versions_that_are_written_out(store, arguments):
+    with pytest.raises(QueryError, match=r"changes\(\) takes two versions"):
+        rows(store, f"FROM changes({arguments})")
+
+
 def test_tables_open_in_python_at_any_version(store):
     tables = open_tables(store.root)
     assert tables.texts().to_arrow()["text"].to_pylist() == ["a red dog"]
@@ -165,6 +180,9 @@ def test_tables_open_in_python_at_any_version(store):
         {"n": 3}
     ]
     assert [version.number for version in tables.versions()] == [1, 2]
+    assert tables.at(tables.versions()[0].when).version == 1
+    assert len(tables.captions().to_arrow()) == 1
+    assert len(tables.triplets().to_arrow()) == 0
     with pytest.raises(StoreError, match="no version 3"):
         tables.at(3)
 

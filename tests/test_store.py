@@ -13,7 +13,7 @@ import pytest
 from small_tables import commit, entry_of, shard_tables, small_entry
 
 from annotator.errors import MissingDependency, StoreError
-from annotator.store import DiffRow, Store, creation, lake, ledger, writing
+from annotator.store import Store, creation, lake, ledger, writing
 from annotator.store.sql import quoted
 from schemas.annotations import Annotations, kept, table_of
 
@@ -149,49 +149,6 @@ def test_an_unknown_version_is_named_with_those_there_are(store):
     commit(store, small_entry(store.root, "s0"))
     with pytest.raises(StoreError, match="no version 7: it has 1"):
         store.connect(7)
-
-
-def test_diff_counts_labels_by_what_they_say(store):
-    commit(
-        store,
-        small_entry(store.root, "s0", texts=["a dog", "a cat"], boxes=[0, 1, 1], dropped=[0]),
-    )
-    commit(
-        store,
-        small_entry(store.root, "s0", "second", texts=["a dog", "a fox"], boxes=[1, 5, 6]),
-    )
-    # Each of the two images keeps x0 = 1, 1 before and 1, 5, 6 after: one box is the same.
-    assert store.diff(1, 2) == [
-        DiffRow("text", "model", "brief", before=2, after=2, same=1),
-        DiffRow("region", "model", "dog", before=4, after=6, same=2),
-    ]
-    [text, region] = store.diff(1, 2)
-    assert (text.added, text.removed) == (1, 1)
-    assert (region.added, region.removed) == (4, 2)
-    assert [row.same == row.after for row in store.diff(2, 2)] == [True, True]
-
-
-def test_diff_matches_phrases_by_their_words_and_their_region(store):
-    def phrases(recipe, region_no):
-        row = {"image_id": "s0/000", "source": "model", "label_no": 0, "shard": "s0"}
-        row |= {"phrase": "a dog", "char_start": 0, "char_end": 5, "recipe": recipe}
-        row |= {"region_source": "model", "region_no": region_no}
-        return table_of("phrases", [row])
-
-    for recipe, region_no, boxes in (
-        ("first", 0, [1, 2]),
-        ("second", 1, [2, 1]),
-        ("third", 0, [9]),
-    ):
-        tables = shard_tables("s0", recipe, texts=["a dog"], boxes=boxes)
-        tables["phrases"] = phrases(recipe, region_no)
-        commit(store, entry_of(store.root, "s0", recipe, tables))
-    assert [row for row in store.diff(1, 2) if row.kind == "phrase"] == [
-        DiffRow("phrase", "model", None, before=1, after=1, same=1)
-    ]
-    assert [row for row in store.diff(2, 3) if row.kind == "phrase"] == [
-        DiffRow("phrase", "model", None, before=1, after=1, same=0)
-    ]
 
 
 def twice_the_same_label(root):

@@ -38,14 +38,26 @@ VERBS = {
     "shards": Verb(
         "annotator.cli.shards", "Make WebDataset shards from images, and look into shards."
     ),
-    "query": Verb("annotator.cli.tables", "Ask the tables in SQL (DuckDB's). Read-only."),
+    "query": Verb("annotator.cli.query", "Ask the tables in SQL (DuckDB's). Read-only."),
+    "shell": Verb(
+        "annotator.cli.query",
+        "Ask the tables one SELECT after another, at a prompt. Read-only.",
+    ),
     "log": Verb(
-        "annotator.cli.tables",
+        "annotator.cli.versions",
         "List the versions of the tables: when, how many kept labels, and what was committed.",
     ),
     "diff": Verb(
-        "annotator.cli.tables",
+        "annotator.cli.versions",
         "Count what changed from version A to version B, by kind, source and category.",
+    ),
+    "tag": Verb(
+        "annotator.cli.versions",
+        "Give a version a name, the latest by default. A tagged version is never expired.",
+    ),
+    "rollback": Verb(
+        "annotator.cli.versions",
+        "Make a new version that is equal to an older one; history stays.",
     ),
     "labels": Verb("annotator.cli.labels", "Move labels from the tables to other programs."),
     "evaluate": Verb(

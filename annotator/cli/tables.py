@@ -1,9 +1,7 @@
-"""`annotator query`, `annotator log` and `annotator diff`."""
+"""The tables that a verb is about, and rows printed for reading or for scripts."""
 
-import csv
 import json
-import sys
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Sequence
 from decimal import Decimal
 from itertools import count
 from numbers import Number
@@ -12,10 +10,8 @@ from typing import TYPE_CHECKING, Any
 
 import click
 
-from annotator.cli.options import config_option, json_option, table_option
-
 if TYPE_CHECKING:
-    from annotator.store import DiffRow, Store, Version
+    from annotator.store import Store
 
 MAX_CELL = 60
 MAX_ROWS = 1000
@@ -26,106 +22,6 @@ store_option = click.option(
     type=click.Path(path_type=Path),
     help="Folder of tables.  [default: the one pipelines.yaml names]",
 )
-
-
-@click.command()
-@click.argument("sql")
-@table_option
-@store_option
-@config_option
-@click.option("--version", type=click.IntRange(1), help="Version to ask.  [default: the latest]")
-@click.option(
-    "--format",
-    "format_name",
-    type=click.Choice(["table", "csv", "json"]),
-    default="table",
-    show_default=True,
-    help="How to print the rows.",
-)
-def query(
-    sql: str,
-    table: str | None,
-    store: Path | None,
-    config: Path,
-    version: int | None,
-    format_name: str,
-) -> None:
-    """Ask the tables in SQL (DuckDB's). Read-only.
-
-    Views texts, regions, phrases hold the labels that are kept; all_texts, all_regions,
-    all_phrases hold every candidate; verdicts says why some are gone. v2.regions is of version 2.
-
-    \b
-    Example:
-      annotator query "SELECT category, count(*) FROM regions GROUP BY 1"
-      annotator query --format csv "SELECT filter, count(*) AS n FROM verdicts GROUP BY 1"
-    """
-    from annotator.query import run_query
-
-    rows = run_query(open_table(table, store, config), sql, version)
-    columns = [column.to_pylist() for column in rows.columns]
-    FORMATS[format_name](rows.column_names, list(zip(*columns, strict=True)))
-
-
-@click.command()
-@table_option
-@store_option
-@config_option
-def log(table: str | None, store: Path | None, config: Path) -> None:
-    """List the versions of the tables: when, how many kept labels, and what was committed.
-
-    \b
-    Example:
-      annotator log --table demo
-    """
-    opened = open_table(table, store, config)
-    columns = ["version", "when", "images", "texts", "regions", "phrases", "message"]
-    print_table(columns, [_log_row(version) for version in reversed(opened.versions())])
-    click.echo(f"in DuckDB's own client: {opened.plain_duckdb()}", err=True)
-
-
-def _log_row(version: "Version") -> list[Any]:
-    counts = [version.counts.get(name) for name in ("images", "texts", "regions", "phrases")]
-    when = version.when.astimezone()  # the reader's own clock, as every other program shows it
-    return [version.number, f"{when:%Y-%m-%d %H:%M:%S}", *counts, version.message]
-
-
-@click.command()
-@click.argument("before", metavar="A", type=click.IntRange(1))
-@click.argument("after", metavar="B", type=click.IntRange(1))
-@table_option
-@store_option
-@config_option
-@json_option
-def diff(
-    before: int,
-    after: int,
-    table: str | None,
-    store: Path | None,
-    config: Path,
-    as_json: bool,
-) -> None:
-    """Count what changed from version A to version B, by kind, source and category.
-
-    Kept labels are matched by image and content; one that changed is removed and added.
-
-    \b
-    Example:
-      annotator diff 1 2
-    """
-    rows = open_table(table, store, config).diff(before, after)
-    if as_json:
-        print_json(DIFF_COLUMNS, [_diff_row(row) for row in rows])
-        return
-    named = {"before": f"in {before}", "after": f"in {after}"}
-    print_table([named.get(c, c) for c in DIFF_COLUMNS], [_diff_row(row) for row in rows])
-
-
-DIFF_COLUMNS = ("kind", "source", "group", "before", "after", "same", "added", "removed")
-
-
-def _diff_row(row: "DiffRow") -> list[Any]:
-    return [getattr(row, column) for column in DIFF_COLUMNS]
 
 
 def open_table(table: str | None, store: Path | None, config: Path) -> "Store":
@@ -161,9 +57,16 @@ def _only_table(store: Path) -> Path:
     return found[0]
 
 
-def print_table(columns: Sequence[str], rows: Sequence[Sequence[Any]]) -> None:
-    """Aligned for reading: numbers to the right, NULL by that name, long values cut."""
-    shown = [[_cell(value) for value in row] for row in rows[:MAX_ROWS]]
+def print_table(
+    columns: Sequence[str], rows: Sequence[Sequence[Any]], total: int | None = None
+) -> None:
+    """Aligned for reading: numbers to the right, NULL by that name, long values cut.
+
+    `total`: how many rows there are, where `rows` are only the first.
+    """
+    total = len(rows) if total is None else total
+    rows = rows[:MAX_ROWS]
+    shown = [[_cell(value) for value in row] for row in rows]
     lines = [list(columns), *shown]
     widths = [max(len(line[i]) for line in lines) for i in range(len(columns))]
     right = [all(_is_number(row[i]) for row in rows) for i in range(len(columns))]
@@ -171,8 +74,8 @@ def print_table(columns: Sequence[str], rows: Sequence[Sequence[Any]]) -> None:
         cells = zip(line, widths, right, strict=True)
         padded = [cell.rjust(w) if to_right else cell.ljust(w) for cell, w, to_right in cells]
         click.echo("  ".join(padded).rstrip())
-    if len(rows) > MAX_ROWS:
-        click.echo(f"{MAX_ROWS:,} of {len(rows):,} rows; --format csv prints all", err=True)
+    if total > len(rows):
+        click.echo(f"{len(rows):,} of {total:,} rows; --format csv prints all", err=True)
 
 
 def _is_number(value: object) -> bool:
@@ -188,23 +91,16 @@ def _cell(value: object) -> str:
     return text if len(text) <= MAX_CELL else f"{text[: MAX_CELL - 1]}…"
 
 
-def print_csv(columns: Sequence[str], rows: Sequence[Sequence[Any]]) -> None:
-    """NULL is an empty field, a list or struct its JSON."""
-    writer = csv.writer(sys.stdout, lineterminator="\n")
-    writer.writerow(columns)
-    for row in rows:
-        writer.writerow([_csv_field(value) for value in row])
-
-
-def _csv_field(value: object) -> object:
-    return json.dumps(value, default=_as_json) if isinstance(value, (list, dict)) else value
-
-
 def print_json(columns: Sequence[str], rows: Sequence[Sequence[Any]]) -> None:
     """An array with one object per row; what JSON has no number for is null."""
+    objects = json_objects(columns, rows)
+    click.echo(json.dumps(objects, indent=1, default=as_json, ensure_ascii=False))
+
+
+def json_objects(columns: Sequence[str], rows: Sequence[Sequence[Any]]) -> list[dict[str, Any]]:
+    """Rows as objects; of two columns of one name the second is numbered."""
     names = _distinct(columns)
-    objects = [dict(zip(names, map(_json_value, row), strict=True)) for row in rows]
-    click.echo(json.dumps(objects, indent=1, default=_as_json, ensure_ascii=False))
+    return [dict(zip(names, map(_json_value, row), strict=True)) for row in rows]
 
 
 def _distinct(names: Sequence[str]) -> list[str]:
@@ -222,15 +118,8 @@ def _json_value(value: object) -> object:
     return value
 
 
-def _as_json(value: object) -> object:
+def as_json(value: object) -> object:
     """DuckDB's sums of integers and its literals with a point are decimals."""
     if isinstance(value, Decimal):
         return int(value) if value == value.to_integral_value() else float(value)
     return str(value)
-
-
-FORMATS: Mapping[str, Callable[[Sequence[str], Sequence[Sequence[Any]]], None]] = {
-    "table": print_table,
-    "csv": print_csv,
-    "json": print_json,
-}

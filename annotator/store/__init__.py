@@ -6,6 +6,7 @@ wrote, `commit.lock` is held by the one committer. Version n is the n-th commit 
 
 import os
 from collections.abc import Mapping, Sequence
+from contextlib import closing
 from pathlib import Path
 from typing import Any
 
@@ -15,7 +16,7 @@ from annotator.errors import StoreError
 from annotator.parts import PARTS
 from annotator.store import catalog, lake, rollback, tags
 from annotator.store.creation import create_lake, needs_upgrade, upgrade
-from annotator.store.diff import DiffRow, diff_snapshots
+from annotator.store.diff import MIN_IOU, Diff, DiffRow, diff
 from annotator.store.incoming import ShardCommit
 from annotator.store.layout import LAYOUT
 from annotator.store.transaction import Message, commit
@@ -24,7 +25,7 @@ from annotator.store.versions import tags as all_tags
 from annotator.store.writing import LOCK, committing
 from schemas.tables import SCHEMA_VERSION
 
-__all__ = ["DiffRow", "ShardCommit", "Store", "Version", "Wanted"]
+__all__ = ["Diff", "DiffRow", "ShardCommit", "Store", "Version", "Wanted"]
 
 
 class Store:
@@ -87,6 +88,13 @@ class Store:
         """By number, tag or time; StoreError names those that there are."""
         return find_version(self.root, wanted)
 
+    def latest(self) -> Version:
+        """StoreError where there is no version yet."""
+        versions = self.versions()
+        if not versions:
+            raise StoreError(f"{self.root}: no version yet: `annotator run` makes the first")
+        return versions[-1]
+
     def tags(self) -> dict[str, int]:
         """Tag → the number of its version."""
         return all_tags(self.root)
@@ -107,10 +115,15 @@ class Store:
         """A new version equal to that one, None where the tables are equal to it already."""
         return rollback.roll_back(self.create_or_open(self.root).root, self.version(wanted))
 
-    def diff(self, before: Wanted, after: Wanted) -> list[DiffRow]:
-        """What changed from one version to another, as counts of kept labels."""
-        snapshots = (self.version(wanted).snapshot for wanted in (before, after))
-        return diff_snapshots(self.root, *snapshots)
+    def diff(self, before: Wanted, after: Wanted, *, min_iou: float = MIN_IOU) -> Diff:
+        """What became of the labels from one version to another.
+
+        Labels at different places are the same one where their boxes overlap by `min_iou`.
+        """
+        with closing(lake.connect()) as connection:
+            for alias, wanted in (("before", before), ("after", after)):
+                self.attach(connection, alias, self.version(wanted))
+            return diff(connection, min_iou)
 
     def connect(self, wanted: Wanted | None = None) -> duckdb.DuckDBPyConnection:
         """Read-only; tables and views are as they were at that version, the latest by default.

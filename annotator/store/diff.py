@@ -1,84 +1,143 @@
-"""What changed between two versions: kept labels matched by image and content, as counts.
+"""What became of the labels from one version to another, whatever their numbers.
 
-Labels are matched as multisets: two equal boxes on one image are two labels. A label whose text,
-category or geometry changed is one removed and one added.
+Labels are matched by image, source and kind: equal ones first, then those that say the same at the
+same place, then those at the same place, then those whose bounding boxes overlap most. Texts and
+phrases without a box are matched by their words. Counts are of kept labels.
 """
 
-from contextlib import closing
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
-from pathlib import Path
 
-from annotator.store.lake import attach, connect
+import duckdb
+import numpy as np
+import pyarrow as pa
 
-# Of a kind: the group that it is counted in, and what makes two labels of an image the same one.
-_CONTENTS = {
-    "text": ("l.level", "l.text", ""),
-    "region": (
-        "coalesce(l.category, l.task)",
-        "l.category, l.text, l.shape, l.x0, l.y0, l.x1, l.y1, l.points",
-        "",
-    ),
-    "phrase": (
-        "NULL",
-        "l.phrase, l.char_start, l.char_end, r.shape, r.x0, r.y0, r.x1, r.y1, r.points",
-        "LEFT JOIN {side}.all_regions r ON r.image_id = l.image_id "
-        "AND r.source = l.region_source AND r.label_no = l.region_no",
-    ),
-}
+from annotator.store import diff_sql as sql
+from annotator.store import ledger
+from annotator.store.matching import match_best_first
+from annotator.store.sql import quoted
+from schemas.tables import LABEL_TABLES
+
+MIN_IOU = 0.5
+LABELS_AT_ONCE = 2_000_000
+"""Labels of both versions that are held against each other at a time."""
 
 
 @dataclass(frozen=True)
 class DiffRow:
-    """Labels of one kind, source and group in two versions, and how they match.
+    """Kept labels of one kind, source and category in two versions.
 
-    `group` is a caption's level, a region's category (its task where the words are free), and
-    None for phrases.
+    `category` of a text is its level, of a region with free words its task; None for phrases.
+    A label that was matched counts where it was before:
+
+    before = same + removed + rejected + changed, where `changed` labels are `moved`,
+    `relabelled`, `rescored`, or several of these. `rejected` labels are there still, but no longer
+    kept; `restored` ones are kept again.
     """
 
     kind: str
     source: str
-    group: str | None
+    category: str | None
     before: int
     after: int
     same: int
-
-    @property
-    def added(self) -> int:
-        return self.after - self.same
-
-    @property
-    def removed(self) -> int:
-        return self.before - self.same
-
-
-def diff_snapshots(root: Path, before: int, after: int) -> list[DiffRow]:
-    """Rows by kind, source and group between two snapshots of the lake."""
-    rows = []
-    with closing(connect()) as connection:
-        attach(connection, root, alias="before", snapshot=before)
-        attach(connection, root, alias="after", snapshot=after)
-        for kind in _CONTENTS:
-            rows += [DiffRow(kind, *row) for row in connection.execute(_counts(kind)).fetchall()]
-    return rows
+    added: int
+    removed: int
+    changed: int
+    moved: int
+    relabelled: int
+    rescored: int
+    rejected: int
+    restored: int
 
 
-def _counts(kind: str) -> str:
-    """Each label weighs one on its own side; equal content of both sides meets in one group."""
-    both = f"{_side(kind, 'before')} UNION ALL BY NAME {_side(kind, 'after')}"
-    matched = (
-        "SELECT source, shown, count(*) FILTER (side = 'before') AS was, "
-        f"count(*) FILTER (side = 'after') AS now FROM ({both}) "
-        "GROUP BY source, shown, image_id, content"
+@dataclass(frozen=True)
+class Diff:
+    """`counts` by kind, source and category; `rows`: each label that is not the same (CHANGES)."""
+
+    counts: list[DiffRow]
+    rows: pa.Table
+
+
+def diff(connection: duckdb.DuckDBPyConnection, min_iou: float = MIN_IOU) -> Diff:
+    """Of the two versions that are attached as `before` and `after`; `min_iou` in [0, 1]."""
+    columns = ", ".join(f"{name} {kind}" for name, kind in sql.CHANGES.items())
+    connection.execute(f"CREATE TEMP TABLE changes ({columns})")
+    connection.execute(
+        "CREATE TEMP TABLE totals "
+        "(kind VARCHAR, source VARCHAR, category VARCHAR, before BIGINT, after BIGINT)"
     )
-    return (
-        "SELECT source, shown, sum(was)::BIGINT, sum(now)::BIGINT, "
-        f"sum(least(was, now))::BIGINT FROM ({matched}) GROUP BY ALL ORDER BY ALL"
-    )
+    changed = ledger.changed(connection, *(_CURRENT.format(side=side) for side in sql.SIDES))
+    for kind in LABEL_TABLES:
+        shards = sorted(set().union(*(changed[table] for table in sql.READS[kind])))
+        _count(connection, kind, ", ".join(map(quoted, shards)))
+        for batch in _batches(connection, kind, shards):
+            _compare(connection, kind, ", ".join(map(quoted, batch)), min_iou)
+    counts = [DiffRow(*row) for row in connection.execute(sql.COUNTS).fetchall()]
+    rows = connection.execute("FROM changes ORDER BY kind, image_id, source").to_arrow_table()
+    return Diff(counts, rows)
 
 
-def _side(kind: str, side: str) -> str:
-    shown, content, join = _CONTENTS[kind]
-    return (
-        f"SELECT '{side}' AS side, l.source, {shown} AS shown, l.image_id, "
-        f"row({content}) AS content FROM {side}.{kind}s l {join.format(side=side)}"
+def _count(connection: duckdb.DuckDBPyConnection, kind: str, shards: str) -> None:
+    same = sql.totals(kind, shards, ("after",), among=False)
+    connection.execute(f"INSERT INTO totals BY NAME SELECT *, before AS after FROM ({same})")
+    if shards:
+        both = sql.totals(kind, shards, sql.SIDES, among=True)
+        connection.execute(
+            "INSERT INTO totals BY NAME SELECT kind, source, category, "
+            f"coalesce(before, 0) AS before, coalesce(after, 0) AS after FROM ({both})"
+        )
+
+
+def _batches(
+    connection: duckdb.DuckDBPyConnection, kind: str, shards: Sequence[str]
+) -> Iterator[list[str]]:
+    """So many shards at a time that memory holds their labels."""
+    rows = f"(rows ->> '$.{LABEL_TABLES[kind]}')::BIGINT"
+    each = " UNION ALL ".join(f"SELECT shard, {rows} AS n FROM {side}.ledger" for side in sql.SIDES)
+    sizes = dict(
+        connection.execute(f"SELECT shard, max(n) FROM ({each}) GROUP BY shard").fetchall()
     )
+    batch: list[str] = []
+    labels = 0
+    for shard in shards:
+        batch.append(shard)
+        labels += 2 * (sizes[shard] or 0)
+        if labels >= LABELS_AT_ONCE:
+            yield batch
+            batch, labels = [], 0
+    if batch:
+        yield batch
+
+
+def _compare(connection: duckdb.DuckDBPyConnection, kind: str, shards: str, min_iou: float) -> None:
+    """Adds to `changes` what differs in those shards."""
+    both = sql.both_sides(kind, shards)
+    connection.execute(f"CREATE OR REPLACE TEMP TABLE differing AS {sql.changed_images(both)}")
+    unequal = sql.unequal_labels(both, "differing")
+    connection.execute(f"CREATE OR REPLACE TEMP TABLE unequal AS {unequal}")
+    connection.execute("CREATE OR REPLACE TEMP TABLE rest AS FROM unequal")
+    connection.execute(
+        "CREATE OR REPLACE TEMP TABLE pairs (before BIGINT, after BIGINT, iou DOUBLE)"
+    )
+    for key, condition in sql.MATCHES[kind]:
+        connection.execute(f"INSERT INTO pairs {sql.alike(key, condition)}")
+        connection.execute(
+            "DELETE FROM rest WHERE row IN (SELECT unnest([before, after]) FROM pairs)"
+        )
+    _pair_overlapping(connection, min_iou)
+    connection.execute(f"INSERT INTO changes BY NAME {sql.changes(kind)}")
+
+
+def _pair_overlapping(connection: duckdb.DuckDBPyConnection, min_iou: float) -> None:
+    found = connection.execute(sql.overlapping(min_iou)).fetchnumpy()
+    before, after = (np.asarray(found[side], np.int64) for side in sql.SIDES)
+    chosen = match_best_first(before, after, np.asarray(found["likeness"], np.float64))
+    iou = np.asarray(found["iou"], np.float64)[chosen]
+    matched = pa.table({"before": before[chosen], "after": after[chosen], "iou": iou})
+    connection.register("matched", matched)
+    connection.execute("INSERT INTO pairs BY NAME FROM matched")
+    connection.unregister("matched")
+
+
+_CURRENT = "(SELECT shard, rows FROM {side}.ledger WHERE state = 'current')"
