@@ -1,14 +1,16 @@
 """filter_scores: labels that the model itself was unsure of."""
 
-from collections.abc import Iterator
-from typing import Annotated, ClassVar, Literal
+from collections.abc import Iterator, Sequence
+from typing import Annotated, Any, ClassVar, Literal, Self
 
 import numpy as np
 import pyarrow as pa
+import pyarrow.compute as pc
 from pydantic import AfterValidator, Field
 
 from schemas.annotations import Annotations
 from schemas.columns import Flags, Numbers, is_in, numbers
+from schemas.quantiles import count_scores, lowest_share
 from schemas.tables import HUMAN, LABEL_TABLES, VERDICT_ROWS
 from stages.base import Finding, Judge, normalise_task
 
@@ -32,14 +34,16 @@ PerTask = Annotated[Threshold, AfterValidator(_by_plain_task)]
 
 
 class FilterScores(Judge):
-    """Texts, regions and phrases alike. Off by default: no published threshold is on the scale of
-    Florence-2's scores, so a number must come from one's own data.
+    """Texts, regions and phrases alike (R7), and how exact the place of a region is (R8, flags
+    only). Each filter's name begins with its rule. R7 is off by default: no published threshold is
+    on the scale of Florence-2's scores, so a number must come from one's own data.
 
     A mapping leaves tasks that it does not name alone. A label of the model or of a second opinion
     that has no score is flagged `unscored`, never rejected. A label at the threshold is kept;
     scores are float32, and so is the comparison.
     """
 
+    behaviour: ClassVar[int] = 2
     per_task: ClassVar = ("min_score", "min_label_score", "min_location_score")
 
     stage: Literal["filter_scores"] = "filter_scores"
@@ -53,13 +57,72 @@ class FilterScores(Judge):
         None, description="the same for the four coordinates of a region"
     )
 
+    lowest_share: float | None = Field(
+        None,
+        ge=0,
+        le=1,
+        description="R7: share of the regions of a task and source, those the model was least sure "
+        "of; quarantine. 0.1 is ours, for scores that are not calibrated; off until you give it",
+    )
+    tight_spread: float | None = Field(
+        0.02,
+        ge=0,
+        description="R8: spread of a region's coordinates over its mean side; flag `r8_loose` "
+        "above. Soft Teacher's value, for another estimate of the same",
+    )
+    usable_spread: float | None = Field(
+        0.05,
+        ge=0,
+        description="R8: flag `r8_class_only` above: the label may be right, the place is not "
+        "known; ours",
+    )
+    r7_limits: dict[str, float | None] | None = Field(
+        None, description="R7: score by `source/task`, settled by the statistics pass"
+    )
+
+    def measure(self, annotations: Annotations) -> dict[str, Any] | None:
+        """Counts of the scores of regions by source and task."""
+        if self.lowest_share is None or self.r7_limits is not None:
+            return None
+        regions = annotations.regions
+        scores = numbers(regions["score"])
+        return {name: count_scores(scores[rows]) for name, rows in _by_source_and_task(regions)}
+
+    def settled(self, measured: Sequence[dict[str, Any]]) -> Self:
+        if self.lowest_share is None or self.r7_limits is not None:
+            return self
+        names = sorted({name for counts in measured for name in counts})
+        limits = {
+            name: lowest_share([each[name] for each in measured if name in each], self.lowest_share)
+            for name in names
+        }
+        return self.model_copy(update={"r7_limits": limits})
+
     def judge(self, annotations: Annotations) -> pa.Table:
         made = [
             self.verdicts(labels, kind, self._findings(labels))
             for kind in LABEL_TABLES
             if len(labels := annotations.labels(kind))
         ]
+        regions = annotations.regions
+        made.append(self.verdicts(regions, "region", self._regions(regions)))
         return pa.concat_tables([VERDICT_ROWS.empty_table(), *made])
+
+    def _regions(self, regions: pa.Table) -> Iterator[Finding]:
+        scores, spread = numbers(regions["score"]), numbers(regions["location_spread"])
+        for name, rows in _by_source_and_task(regions) if self.r7_limits else ():
+            if (limit := (self.r7_limits or {}).get(name)) is not None:
+                low = rows & (scores < limit)
+                yield Finding("r7_lowest", "quarantine", low, scores, limit)
+        tight, usable = (np.inf if limit is None else np.float32(limit) for limit in self._spreads)
+        yield Finding(
+            "r8_loose", "flag", (spread > tight) & ~(spread > usable), spread, self.tight_spread
+        )
+        yield Finding("r8_class_only", "flag", spread > usable, spread, self.usable_spread)
+
+    @property
+    def _spreads(self) -> tuple[float | None, float | None]:
+        return self.tight_spread, self.usable_spread
 
     def _findings(self, labels: pa.Table) -> Iterator[Finding]:
         for column in ("score", "label_score", "location_score"):
@@ -69,10 +132,10 @@ class FilterScores(Judge):
             limits = _limits(labels, threshold)
             scores = numbers(labels[column])
             low = scores < np.float32(limits)
-            yield Finding(f"min_{column}", "quarantine", low, scores, limits)
+            yield Finding(f"r7_{column}", "quarantine", low, scores, limits)
             missing = np.isnan(scores) & ~np.isnan(limits) & ~_human(labels)
             said = pa.repeat(column, len(labels))
-            yield Finding("unscored", "flag", missing, np.nan, limits, said)
+            yield Finding("r7_unscored", "flag", missing, np.nan, limits, said)
 
 
 def _limits(labels: pa.Table, threshold: float | dict[str, float]) -> Numbers:
@@ -85,6 +148,17 @@ def _limits(labels: pa.Table, threshold: float | dict[str, float]) -> Numbers:
     by_task = [threshold.get(name, np.nan) for name in task.dictionary.to_pylist()]
     limits = np.asarray(by_task, dtype=np.float64)
     return np.asarray(limits[task.indices.to_numpy()])
+
+
+def _by_source_and_task(regions: pa.Table) -> Iterator[tuple[str, Flags]]:
+    """`source/task` of the regions that people did not draw, and which rows these are."""
+    joined = pc.binary_join_element_wise(
+        regions["source"], regions["task"], "/", null_handling="replace"
+    )
+    others = ~_human(regions)
+    for name in pc.unique(joined).to_pylist():
+        if (rows := others & is_in(joined, (name,))).any():
+            yield name, rows
 
 
 def _human(labels: pa.Table) -> Flags:

@@ -24,14 +24,14 @@ def scored(**columns):
 )
 def test_every_kind_of_label_below_the_threshold_is_quarantined(score, verdicts):
     found = said(FilterScores(min_score=0.7), scored(score=score))
-    expected = (0, "filter_scores.min_score", "quarantine", score, 0.7)
+    expected = (0, "filter_scores.r7_score", "quarantine", score, 0.7)
     assert found == [expected] * verdicts
 
 
 @pytest.mark.parametrize("score", [None, float("nan")])
 def test_a_label_without_a_score_is_flagged(score):
     found = said(FilterScores(min_score=0.5), scored(score=score))
-    assert found == [(0, "filter_scores.unscored", "flag", None, 0.5)] * 3
+    assert found == [(0, "filter_scores.r7_unscored", "flag", None, 0.5)] * 3
 
 
 def test_a_human_label_without_a_score_is_no_remark_worth():
@@ -45,13 +45,13 @@ def test_a_threshold_per_task_leaves_other_tasks_alone():
     ]
     rules = FilterScores(min_score={"od": 0.6, "dense_region_caption": 0.4})
     found = said(rules, annotations(regions=rows))
-    assert found == [(0, "filter_scores.min_score", "quarantine", 0.5, 0.6)]
+    assert found == [(0, "filter_scores.r7_score", "quarantine", 0.5, 0.6)]
 
 
 def test_phrases_are_judged_under_the_task_that_grounds_them():
     rules = FilterScores(min_score={"caption_to_phrase_grounding": 0.6})
     found = said(rules, annotations(phrases=[phrase(score=0.5)]))
-    assert found == [(0, "filter_scores.min_score", "quarantine", 0.5, 0.6)]
+    assert found == [(0, "filter_scores.r7_score", "quarantine", 0.5, 0.6)]
 
 
 @pytest.mark.parametrize(
@@ -64,7 +64,7 @@ def test_words_and_places_have_thresholds_of_their_own(column, kinds):
         phrases=[phrase(label_score=0.25)],
     )
     rules = FilterScores(**{f"min_{column}": 0.5})
-    expected = (0, f"filter_scores.min_{column}", "quarantine", 0.25, 0.5)
+    expected = (0, f"filter_scores.r7_{column}", "quarantine", 0.25, 0.5)
     assert said(rules, rows) == [expected] * kinds
     assert said(FilterScores(**{f"min_{column}": 0.25}), rows) == []
 
@@ -77,3 +77,38 @@ def test_without_thresholds_nothing_is_said():
 def test_a_threshold_is_between_zero_and_one(threshold):
     with pytest.raises(ValidationError, match="min_score"):
         FilterScores(min_score=threshold)
+
+
+@pytest.mark.parametrize(
+    ("spread", "found"),
+    [
+        pytest.param(0.02, [], id="tight, on the limit"),
+        pytest.param(0.021, [("r8_loose", 0.021, 0.02)], id="loose"),
+        pytest.param(0.05, [("r8_loose", 0.05, 0.02)], id="usable, on the limit"),
+        pytest.param(0.051, [("r8_class_only", 0.051, 0.05)], id="class only"),
+        pytest.param(None, [], id="unknown"),
+    ],
+)
+def test_a_place_that_the_model_is_unsure_of_is_flagged(spread, found):
+    rows = annotations(regions=[region(0, 0, 9, 9, location_spread=spread)])
+    expected = [(0, f"filter_scores.{rule}", "flag", *rest) for rule, *rest in found]
+    assert said(FilterScores(), rows) == expected
+    assert said(FilterScores(tight_spread=None, usable_spread=None), rows) == []
+
+
+def test_the_least_sure_share_of_each_task_is_quarantined():
+    def rows(task, scores):
+        return [
+            region(0, 0, 9, 9, task=task, score=score, label_no=i) for i, score in enumerate(scores)
+        ]
+
+    tenths = [0.1, 0.2, 0.3, 0.4, 0.5, 0.6, 0.7, 0.8, 0.9, 1.0]
+    od = annotations(regions=rows("od", tenths))
+    dense = annotations(regions=rows("dense_region_caption", [0.05, 0.06]))
+    rules = FilterScores(lowest_share=0.1)
+    assert said(rules, od) == []
+    settled = rules.settled([rules.measure(od), rules.measure(dense)])
+    limit = settled.r7_limits["model/od"]
+    assert 0.1 < limit <= 0.2
+    assert said(settled, od) == [(0, "filter_scores.r7_lowest", "quarantine", 0.1, limit)]
+    assert said(settled, dense) == []
