@@ -7,7 +7,7 @@ from typing import Any, ClassVar, Literal, Protocol, Self
 
 import numpy as np
 import pyarrow as pa
-from pydantic import BaseModel, ConfigDict, Field
+from pydantic import BaseModel, ConfigDict, Field, model_validator
 
 from schemas.annotations import Annotations, verdict_rows
 from schemas.columns import Flags
@@ -31,6 +31,17 @@ class Model(BaseModel):
         "float32", description="number format of the weights and the arithmetic"
     )
     attention: Literal["sdpa", "eager"] = Field("sdpa", description="attention implementation")
+    backend: Literal["torch", "openvino"] = Field(
+        "torch", description="what runs the vision tower and the encoder; openvino needs a CPU"
+    )
+
+    @model_validator(mode="after")
+    def _check_backend(self) -> "Model":
+        if self.backend == "openvino" and self.device != "cpu":
+            raise ValueError(f"backend openvino runs on the CPU: set device {self.device} to cpu")
+        if self.backend == "openvino" and self.dtype == "float16":
+            raise ValueError("backend openvino does not compute in float16: set dtype to bfloat16")
+        return self
 
 
 class Stage(BaseModel, ABC):

@@ -59,7 +59,7 @@ def test_the_identity_of_a_stage_is_its_checkpoint_s_content_without_the_batch_s
     one = Florence2(model="a", tasks=["od"], batch_size=1).identity(models)
     other = Florence2(model="b", tasks=["od"], batch_size=64).identity(models)
     assert one == other
-    assert sorted(one["model"]) == ["attention", "digest", "dtype", "revision"]
+    assert sorted(one["model"]) == ["attention", "backend", "digest", "dtype", "revision"]
     assert one["max_new_tokens"] == {"od": 512}
     wide = Florence2(model="a", tasks=["od"], num_beams=3).identity(models)
     assert wide != one

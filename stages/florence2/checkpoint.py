@@ -82,6 +82,7 @@ def identity(model: Model) -> dict[str, Any]:
         "revision": revision,
         "dtype": model.dtype,
         "attention": model.attention,
+        "backend": model.backend,
     }
 
 

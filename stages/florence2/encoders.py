@@ -30,6 +30,15 @@ class Encoders(Protocol):
         ...
 
 
+def open_encoders(checkpoint: Checkpoint, backend: str) -> Encoders:
+    """`torch` or `openvino`; StageError where the latter is not installed."""
+    if backend == "torch":
+        return TorchEncoders(checkpoint)
+    from stages.florence2.openvino import OpenVINOEncoders
+
+    return OpenVINOEncoders(checkpoint)
+
+
 class TorchEncoders:
     """The checkpoint's own modules."""
 

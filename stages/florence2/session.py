@@ -14,6 +14,7 @@ from schemas.samples import Sample, decode_image
 from stages.base import Model
 from stages.florence2.cascades import Inquiry, KnownRegion
 from stages.florence2.checkpoint import load_checkpoint
+from stages.florence2.encoders import open_encoders
 from stages.florence2.engine import Decoding, Engine, Request, Result
 from stages.florence2.rows import answers_to_rows
 from stages.florence2.tiling import Views, tiles_of
@@ -37,7 +38,9 @@ class Florence2Session:
             num_beams=options.num_beams,
             no_repeat_ngram_size=options.no_repeat_ngram_size,
         )
-        return cls(options, Engine(load_checkpoint(model), decoding, options.batch_size))
+        checkpoint = load_checkpoint(model)
+        encoders = open_encoders(checkpoint, model.backend)
+        return cls(options, Engine(checkpoint, decoding, options.batch_size, encoders))
 
     def propose(self, samples: Sequence[Sample], so_far: Annotations) -> Annotations:
         """New rows for these samples, all of the same recipe."""

@@ -1,0 +1,69 @@
+"""Encoders outside torch: what OpenVINO and ONNX Runtime compute, beside torch's own."""
+
+import sys
+
+import pytest
+import torch
+
+from stages.base import Model, StageError
+from stages.florence2.encoders import TorchEncoders, open_encoders
+from stages.florence2.portable import PROMPT_ENCODER, VISION_TOWER, export_onnx
+from stages.florence2.prompts import build_prompt
+
+
+@pytest.fixture(scope="module")
+def encoded(lively, pictures):
+    """Torch's features of an image, two prompts about it, and their states."""
+    torchs = TorchEncoders(lively)
+    words = build_prompt("caption_to_phrase_grounding", lively.vocabulary, 500, "a red star")
+    prompts = [build_prompt("od", lively.vocabulary, 500), words]
+    with torch.inference_mode():
+        features = torchs.encode_images(pictures[:1])
+        states, lengths = torchs.encode_prompts(prompts, features * 2)
+    return features[0], prompts, states, lengths
+
+
+def test_openvino_encodes_as_torch_does(lively, pictures, encoded):
+    pytest.importorskip("openvino", reason="the extra `openvino` is not installed")
+    features, prompts, states, lengths = encoded
+    encoders = open_encoders(lively, "openvino")
+    found = encoders.encode_images(pictures[:1])
+    assert torch.allclose(found[0], features, atol=1e-3)
+    ours, ends = encoders.encode_prompts(prompts, found * 2)
+    assert ends == lengths
+    for row, end in enumerate(lengths):
+        assert torch.allclose(ours[row, :end], states[row, :end], atol=1e-2)
+
+
+def test_the_onnx_files_compute_as_torch_does(lively, pictures, encoded, tmp_path):
+    pytest.importorskip("onnxscript", reason="the extra `onnx` is not installed")
+    runtime = pytest.importorskip("onnxruntime", reason="onnxruntime is not installed")
+    features, prompts, states, lengths = encoded
+    export_onnx(lively, tmp_path)
+    pixels = lively.image_processor(images=pictures[:1], return_tensors="np")["pixel_values"]
+    [found] = runtime.InferenceSession(tmp_path / VISION_TOWER).run(None, {"pixel_values": pixels})
+    assert torch.allclose(torch.from_numpy(found)[0], features, atol=1e-3)
+    ids = torch.nn.utils.rnn.pad_sequence(
+        [torch.tensor(prompt.ids) for prompt in prompts], True, lively.vocabulary.pad
+    )
+    mask = torch.arange(states.shape[1]) < torch.tensor(lengths)[:, None]
+    given = {
+        "features": features[None].expand(2, -1, -1).numpy(),
+        "input_ids": ids.numpy(),
+        "attention_mask": mask.long().numpy(),
+    }
+    [ours] = runtime.InferenceSession(tmp_path / PROMPT_ENCODER).run(None, given)
+    assert torch.allclose(torch.from_numpy(ours)[mask], states[mask], atol=1e-2)
+
+
+@pytest.mark.parametrize(("package", "extra"), [("openvino", "openvino"), ("onnxscript", "onnx")])
+def test_a_missing_package_is_named_with_its_extra(package, extra, lively, tmp_path, monkeypatch):
+    monkeypatch.setitem(sys.modules, package, None)
+    with pytest.raises(StageError, match=rf"pip install 'annotator\[{extra}\]'"):
+        export_onnx(lively, tmp_path) if extra == "onnx" else open_encoders(lively, extra)
+
+
+@pytest.mark.parametrize(("option", "value"), [("device", "cuda"), ("dtype", "float16")])
+def test_openvino_refuses_what_it_cannot_do(option, value):
+    with pytest.raises(ValueError, match=f"backend openvino .* set {option}"):
+        Model(**{"checkpoint": "x", "backend": "openvino", "device": "cpu", option: value})
