@@ -9,9 +9,11 @@ from pydantic import (
     BaseModel,
     BeforeValidator,
     ConfigDict,
+    Discriminator,
     Field,
     PrivateAttr,
     StringConstraints,
+    Tag,
     ValidationError,
     field_validator,
 )
@@ -19,6 +21,7 @@ from pydantic import (
 from annotator.config_links import EMBEDDED, did_you_mean, is_folder
 from annotator.config_mistakes import NAME, find_mistakes
 from annotator.errors import ConfigError
+from annotator.profiles import Profile, judges_of
 from annotator.yaml_locations import MAX_BYTES, Document, Mistake, Place, read_yaml, shown
 from stages import AnyJudge, AnyProposer
 from stages.base import Model, normalise_tasks
@@ -34,6 +37,10 @@ TaughtTask = Literal[
     "caption_to_phrase_grounding",
 ]
 Text = Annotated[str, StringConstraints(min_length=1)]
+Judges = Annotated[
+    Annotated[Profile, Tag("profile")] | Annotated[list[AnyJudge], Tag("list")],
+    Discriminator(lambda written: "profile" if isinstance(written, str) else "list"),
+]
 
 
 class _Options(BaseModel):
@@ -51,7 +58,14 @@ class Pipeline(_Options):
     )
     round: int = Field(0, ge=0, description="turn of the refinement loop that these labels are of")
     propose: list[AnyProposer] = Field(description="stages that see pixels, in order")
-    judge: list[AnyJudge] = Field([], description="stages that see labels only, in order")
+    judge: Judges = Field(
+        [], description="stages that see labels only, in order; or a profile, all with defaults"
+    )
+
+    @property
+    def judges(self) -> list[AnyJudge]:
+        """Under `judge`, a profile written out."""
+        return judges_of(self.judge) if isinstance(self.judge, str) else self.judge
 
 
 class Training(_Options):

@@ -13,6 +13,8 @@ from stages.base import Stage, normalise_task
 EMBEDDED = "embedded"
 MANY = 200
 """Names are compared with and listed up to so many."""
+BY_PEOPLE = ("texts", "regions")
+"""Tables that the label files of shards make: all there is to judge where nothing proposes."""
 STAGES: Mapping[str, type[Stage]] = {**PROPOSERS, **JUDGES}
 _KINDS: Mapping[str, Mapping[str, type[Stage]]] = {"propose": PROPOSERS, "judge": JUDGES}
 _HUB_ID = re.compile(r"[A-Za-z0-9][\w.-]*/[A-Za-z0-9][\w.-]*")
@@ -53,7 +55,8 @@ class Links:
                 self._note(place, f"only a Hub id has revisions, not {shown(checkpoint)}")
 
     def _check_pipeline(self, place: Place) -> None:
-        made: set[str] | None = set()
+        alone = value_at(self._document.value, (*place, "propose")) == []
+        made: set[str] | None = set(BY_PEOPLE) if alone else set()
         tasks = self._tasks(place)
         for kind in _KINDS:
             for number, step in _items(value_at(self._document.value, (*place, kind))):

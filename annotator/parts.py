@@ -85,9 +85,9 @@ def write_part(
         facts=dict(facts or {}),
     )
     for name, file in manifest.files.items():
-        _write_finished(folder / file, partial(_write_table, tables[name]))
+        write_finished(folder / file, partial(_write_table, tables[name]))
     text = json.dumps(manifest.model_dump(mode="json"), indent=1)
-    _write_finished(folder / MANIFEST, lambda path: path.write_text(text))
+    write_finished(folder / MANIFEST, lambda path: path.write_text(text))
     return Part(folder, manifest)
 
 
@@ -168,7 +168,7 @@ def _write_table(table: pa.Table, path: Path) -> None:
     )
 
 
-def _write_finished(path: Path, write: Callable[[Path], Any]) -> None:
+def write_finished(path: Path, write: Callable[[Path], Any]) -> None:
     """Whole or not at all, also when the machine loses power."""
     temporary = path.with_name(f"{path.name}.tmp")
     write(temporary)

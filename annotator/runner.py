@@ -2,58 +2,32 @@
 
 import sys
 import uuid
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass, field
+from functools import partial
 from pathlib import Path
 from time import perf_counter
-from typing import Any, Literal
 
 from tqdm import tqdm
 
-from annotator.config import Config, Pipeline, load_config, resolved_models
+from annotator.config import load_config
 from annotator.errors import AnnotatorError, StoreError
 from annotator.executors import executor
-from annotator.parts import PARTS, Part, find_part, read_or_set_aside
-from annotator.shard_contents import ShardContents
-from annotator.shards import ShardRef, expand_shards
+from annotator.parts import Part, find_part, read_or_set_aside
+from annotator.plan import Plan, PlannedShard, plan_run, settle_plan, unmeasured
+from annotator.shard_tasks import ShardResult, ShardTask
 from annotator.store import ShardCommit, Store
-from annotator.worker import CANDIDATES, Recipe, ShardResult, ShardTask, work_on_shard
-from schemas.ids import recipe_id
-from schemas.tables import SCHEMA_VERSION
-from stages.base import StageError
+from annotator.worker import CANDIDATES, JUDGED, work_on_shard
 
-Todo = Literal["nothing", "judge", "propose"]
-SIDECARS_BEHAVIOUR = 1
-"""Raised by hand when the same sidecars begin to give other human labels."""
-
-
-@dataclass(frozen=True)
-class PlannedShard:
-    """A shard and what is left to do for it; `images` is None where counting would cost a read."""
-
-    task: ShardTask
-    todo: Todo
-    images: int | None
-
-
-@dataclass(frozen=True)
-class Plan:
-    """What a run will do; `recipes` maps each recipe hash to the JSON that it is the hash of."""
-
-    name: str
-    table: Path
-    shards: tuple[PlannedShard, ...]
-    recipes: dict[str, dict[str, Any]]
-
-    def count(self, todo: Todo) -> int:
-        return sum(shard.todo == todo for shard in self.shards)
+RunShards = Callable[[Sequence[ShardTask]], Iterator[int | ShardResult]]
 
 
 @dataclass
 class RunResult:
     """How a run ended. `version` is None where nothing was new; then `current` still answers.
 
-    `failed` says why by shard. `seconds` of `propose` and `judge` are summed over the workers.
+    `plan` is as it was carried out, its judges with their constants. `failed` says why by shard.
+    `seconds` of `propose` and `judge` are summed over the workers.
     """
 
     plan: Plan
@@ -77,75 +51,32 @@ def run(
     )
 
 
-def plan_run(config: Config, pipeline: str | None = None, *, limit: int | None = None) -> Plan:
-    """Look up what there is and what is left to do; runs no model and writes no table."""
-    name, chosen = config.pipeline(pipeline)
-    table = config.store_folder(chosen.table or name)
-    patterns = [chosen.shards] if isinstance(chosen.shards, str) else chosen.shards
-    refs = expand_shards(patterns, config.path.parent)[:limit]
-    recipe, recipes = _recipes(config, chosen)
-    contents = ShardContents(table / PARTS / "contents.json")
-    models = tuple(resolved_models(config).items())
-    shards = []
-    for ref in _reading(refs):
-        content = contents.of(ref)
-        task = ShardTask(
-            ref=ref,
-            content=content.name,
-            fingerprint=content.fingerprint,
-            recipe=recipe,
-            round=chosen.round,
-            propose=tuple(chosen.propose),
-            judge=tuple(chosen.judge),
-            models=models,
-            parts=table / PARTS,
-        )
-        shards.append(PlannedShard(task, _todo(task), content.images))
-    contents.save()
-    return Plan(name, table, tuple(shards), recipes)
-
-
-def _recipes(config: Config, pipeline: Pipeline) -> tuple[Recipe, dict[str, dict[str, Any]]]:
-    models = resolved_models(config)
-    try:
-        propose = [stage.identity(models) for stage in pipeline.propose]
-        judge = [stage.identity(models) for stage in pipeline.judge]
-    except StageError as error:
-        raise AnnotatorError(str(error)) from error
-    candidates = {
-        "schema": SCHEMA_VERSION,
-        "sidecars": SIDECARS_BEHAVIOUR,
-        "round": pipeline.round,
-        "propose": propose,
-    }
-    judged = {"candidates": recipe_id(candidates), "judge": judge}
-    recipe = Recipe(recipe_id(candidates), recipe_id(judged))
-    return recipe, {recipe.candidates: candidates, recipe.judged: judged}
-
-
-def _todo(task: ShardTask) -> Todo:
-    if find_part(task.parts, task.ref.name, task.candidates_key) is None:
-        return "propose"
-    if find_part(task.parts, task.ref.name, task.judged_key) is None:
-        return "judge"
-    return "nothing"
-
-
-def _reading(refs: Sequence[ShardRef]) -> Any:
-    """A bar where reading shards to name their content takes long enough to be seen."""
-    return tqdm(refs, desc="planning", unit="shard", delay=2, file=sys.stderr, leave=False)
-
-
 def execute(plan: Plan, executor_name: str = "local", workers: int = 1) -> RunResult:
     """Do what the plan says: work on shards, then one commit over all tables."""
-    run_shards = executor(executor_name)
+    return carry_out(plan, ASK, executor_name, workers)
+
+
+@dataclass(frozen=True)
+class Step:
+    """What is done to each shard, the unit of its progress, and how many of them a shard has."""
+
+    work: Callable[[ShardTask], Iterator[int | ShardResult]]
+    unit: str
+    size: Callable[[PlannedShard], int | None]
+
+
+ASK = Step(work_on_shard, "images", lambda shard: shard.images)
+"""Propose what is missing, then judge."""
+
+
+def carry_out(plan: Plan, step: Step, executor_name: str = "local", workers: int = 1) -> RunResult:
+    """Make the parts that are missing, then one commit."""
+    executor(executor_name)  # an unknown name shall write nothing
     started = perf_counter()
     store = Store.create_or_open(plan.table)
-    result = RunResult(plan)
-    todo = [shard for shard in plan.shards if shard.todo != "nothing"]
-    _work(todo, run_shards, workers, result)
+    result = make_parts(plan, step, executor_name, workers)
     worked = perf_counter()
-    result.version = _commit(store, plan, result.failed)
+    result.version = _commit(store, result)
     ended = perf_counter()
     result.seconds |= {"commit": ended - worked, "all": ended - started}
     versions = store.versions()
@@ -153,28 +84,48 @@ def execute(plan: Plan, executor_name: str = "local", workers: int = 1) -> RunRe
     return result
 
 
+def make_parts(plan: Plan, step: Step, executor_name: str = "local", workers: int = 1) -> RunResult:
+    """All but the commit.
+
+    Where judges need statistics there are two phases: every shard is measured, then each is judged
+    with the constants of all that could be.
+    """
+    run_shards = partial(executor(executor_name), step.work, _lost, workers=workers)
+    result = RunResult(plan)
+    if plan.judging is None:
+        _work(unmeasured(plan), step, run_shards, result)
+        if len(result.failed) == len(plan.shards):
+            return result
+        result.plan = settle_plan(plan, without=result.failed)
+    left = [shard for shard in result.plan.shards if shard.todo != "nothing"]
+    _work([shard for shard in left if shard.name not in result.failed], step, run_shards, result)
+    return result
+
+
 def _work(
-    todo: Sequence[PlannedShard],
-    run_shards: Callable[..., Any],
-    workers: int,
-    result: RunResult,
+    shards: Sequence[PlannedShard], step: Step, run_shards: RunShards, result: RunResult
 ) -> None:
-    if not todo:
+    if not shards:
         return
-    counts = [shard.images for shard in todo]
-    total = None if None in counts else sum(count or 0 for count in counts)
+    sizes = [step.size(shard) for shard in shards]
+    total = None if None in sizes else sum(size or 0 for size in sizes)
+    measuring = result.plan.judging is None
     with tqdm(
-        total=total, desc=result.plan.name, unit="images", file=sys.stderr, dynamic_ncols=True
+        total=total,
+        desc=f"{result.plan.name}, measuring" if measuring else result.plan.name,
+        unit=f" {step.unit}",
+        unit_scale=True,
+        file=sys.stderr,
+        dynamic_ncols=True,
     ) as bar:
-        bar.set_postfix_str(f"0/{len(todo)} shards")
+        bar.set_postfix_str(f"0/{len(shards)} shards")
         done = 0
-        tasks = [shard.task for shard in todo]
-        for event in run_shards(work_on_shard, _lost, tasks, workers):
+        for event in run_shards([shard.task for shard in shards]):
             if isinstance(event, int):
                 bar.update(event)
                 continue
             done += 1
-            bar.set_postfix_str(f"{done}/{len(todo)} shards")
+            bar.set_postfix_str(f"{done}/{len(shards)} shards")
             _note(event, result)
 
 
@@ -189,14 +140,20 @@ def _lost(task: ShardTask, reason: str) -> ShardResult:
     return ShardResult(task.ref.name, error=reason)
 
 
-def _commit(store: Store, plan: Plan, failed: dict[str, str]) -> int | None:
-    tasks = [shard.task for shard in plan.shards if shard.task.ref.name not in failed]
+def _commit(store: Store, result: RunResult) -> int | None:
+    plan = result.plan
+    tasks = [shard.task for shard in plan.shards if shard.name not in result.failed]
     try:
         return store.commit(
             [_entry(task) for task in tasks],
             recipes=plan.recipes,
             message=f"{plan.name}: {len(tasks)} of {len(plan.shards)} shards",
-            extra={"pipeline": plan.name, "run": uuid.uuid4().hex},
+            extra={
+                "pipeline": plan.name,
+                "run": uuid.uuid4().hex,
+                "judged": plan.judging.recipe if plan.judging else None,
+                "constants": plan.constants,
+            },
         )
     except StoreError as error:
         damaged = [task.ref.name for task in tasks if _set_aside_damaged(task)]
@@ -217,7 +174,7 @@ def _set_aside_damaged(task: ShardTask) -> bool:
 def _entry(task: ShardTask) -> ShardCommit:
     candidates = _part(task, task.candidates_key)
     judged = _part(task, task.judged_key)
-    taken = [(candidates, set(CANDIDATES) - {"images"}), (judged, {"images", "verdicts"})]
+    taken = [(candidates, set(CANDIDATES) - set(JUDGED)), (judged, set(JUDGED))]
     return ShardCommit(
         shard=task.ref.name,
         recipe=task.judged_key,

@@ -1,101 +1,97 @@
-"""One shard: read, propose, judge, and write its two parts. Runs in whatever process has room."""
+"""One shard: propose, measure or judge, and write its parts. Runs in whatever process has room."""
 
-import hashlib
-import time
-from collections.abc import Generator, Iterator, Mapping, Sequence
-from dataclasses import dataclass, replace
-from functools import lru_cache
-from pathlib import Path
-from typing import Any
+from collections.abc import Iterator, Mapping, Sequence
+from time import perf_counter
 
 import pyarrow as pa
-import pyarrow.compute as pc
 
 from annotator.errors import AnnotatorError
-from annotator.human.sidecars import read_labels
-from annotator.parts import find_tables, write_part
-from annotator.shards import ShardRef, read_shard
-from schemas.annotations import Annotations, image_states, table_of
-from schemas.columns import Column
-from schemas.ids import image_id
-from schemas.samples import Problem, Sample, UnreadableImage, decode_image
-from schemas.tables import HUMAN, LABEL_TABLES
-from stages import AnyJudge, AnyProposer
-from stages.base import Model, Session, StageError
+from annotator.measures import write_measures
+from annotator.parts import find_part, find_tables, write_part
+from annotator.proposing import propose_shard, stamp
+from annotator.shard_tasks import Judging, ShardResult, ShardTask
+from schemas.annotations import Annotations, image_states
+from schemas.tables import LABEL_TABLES
+from stages.base import StageError
 
-IMAGES_AT_ONCE = 32
-PIXELS_AT_ONCE = 100_000_000
-"""A batch for the proposers ends at whichever is met first: 100 million pixels are 300 MB."""
 CANDIDATES = ("images", "texts", "regions", "phrases", "problems")
 JUDGED = ("images", "verdicts")
-Read = tuple[dict[str, Any], Sample | None]
-"""An image's row, and its sample with the pixels decoded; None where they do not decode."""
+Work = Iterator[int | ShardResult]
 
 
-@dataclass(frozen=True)
-class Recipe:
-    """Two hashes: of what makes the candidates, and of that together with how they are judged."""
+def work_on_shard(task: ShardTask) -> Work:
+    """Propose what is not there yet, then judge it, or measure it where judges wait for that.
 
-    candidates: str
-    judged: str
-
-
-@dataclass(frozen=True)
-class ShardTask:
-    """Everything that a worker needs; pickles small. `content` names the bytes of the shard."""
-
-    ref: ShardRef
-    content: str
-    fingerprint: Mapping[str, Any]
-    recipe: Recipe
-    round: int
-    propose: tuple[AnyProposer, ...]
-    judge: tuple[AnyJudge, ...]
-    models: tuple[tuple[str, Model], ...]
-    parts: Path
-
-    @property
-    def candidates_key(self) -> str:
-        return f"{self.recipe.candidates}-{self.content}"
-
-    @property
-    def judged_key(self) -> str:
-        return f"{self.recipe.judged}-{self.content}"
+    Yields the number of images done after each batch, and the result last; only a bug raises.
+    """
+    return _answering(task, _work(task))
 
 
-@dataclass(frozen=True)
-class ShardResult:
-    """How a shard ended: with its two parts, or with the sentence that says why not."""
-
-    shard: str
-    seconds: Mapping[str, float] | None = None
-    error: str | None = None
+def judge_shard(task: ShardTask) -> Work:
+    """Judge or measure stored candidates. Yields the number of labels, and the result last."""
+    return _answering(task, _judge_stored(task))
 
 
-def work_on_shard(task: ShardTask) -> Iterator[int | ShardResult]:
-    """Yield the number of images done after each batch, and the result last; only a bug raises."""
+def _answering(task: ShardTask, work: Work) -> Work:
     try:
-        yield from _work(task)
+        yield from work
     except (AnnotatorError, StageError, OSError) as error:
         yield ShardResult(task.ref.name, error=str(error) or type(error).__name__)
 
 
-def _work(task: ShardTask) -> Iterator[int | ShardResult]:
+def _work(task: ShardTask) -> Work:
     seconds = {"propose": 0.0, "judge": 0.0}
-    started = time.perf_counter()
+    started = perf_counter()
     tables = find_tables(task.parts, task.ref.name, task.candidates_key)
     if tables is None:
-        annotations = yield from _propose(task)
-        seconds["propose"] = time.perf_counter() - started
+        annotations = yield from propose_shard(task)
+        seconds["propose"] = perf_counter() - started
         _write(task, task.candidates_key, annotations, CANDIDATES, seconds)
     else:
         annotations = Annotations.of().with_tables(**tables)
         yield len(annotations.images)
-    started = time.perf_counter()
-    annotations = judge_annotations(annotations, task.judge, task.recipe.judged)
-    seconds["judge"] = time.perf_counter() - started
+    _finish(task, annotations, seconds)
+    yield ShardResult(task.ref.name, seconds)
+
+
+def _judge_stored(task: ShardTask) -> Work:
+    seconds = {"judge": 0.0}
+    tables = find_tables(task.parts, task.ref.name, task.candidates_key)
+    if tables is None:
+        raise AnnotatorError("its stored candidates are gone or damaged: run the pipeline again")
+    annotations = Annotations.of().with_tables(**tables)
+    _finish(task, annotations, seconds)
+    yield sum(len(annotations.labels(kind)) for kind in LABEL_TABLES)
+    yield ShardResult(task.ref.name, seconds)
+
+
+def _finish(task: ShardTask, annotations: Annotations, seconds: dict[str, float]) -> None:
+    started = perf_counter()
+    if task.judging is None:
+        _write_measures(task, annotations)
+        seconds["judge"] = perf_counter() - started
+        return
+    annotations = judge_annotations(annotations, task.judging)
+    seconds["judge"] = perf_counter() - started
     _write(task, task.judged_key, annotations, JUDGED, seconds)
-    yield ShardResult(task.ref.name, seconds=seconds)
+
+
+def _write_measures(task: ShardTask, annotations: Annotations) -> None:
+    part = find_part(task.parts, task.ref.name, task.candidates_key)
+    if part is None:
+        raise AnnotatorError("its stored candidates are gone: run the pipeline again")
+    write_measures(part, task.judges, annotations)
+
+
+def judge_annotations(annotations: Annotations, judging: Judging) -> Annotations:
+    """All verdicts, each judge seeing those before it, and the final state of each image."""
+    for judge in judging.judges:
+        verdicts = stamp(judge.judge(annotations), recipe=judging.recipe)
+        annotations = annotations.with_tables(
+            verdicts=pa.concat_tables([annotations.verdicts, verdicts])
+        )
+    images = stamp(image_states(annotations), recipe=judging.recipe)
+    return annotations.with_tables(images=images)
 
 
 def _write(
@@ -114,130 +110,3 @@ def _write(
         fingerprint=dict(task.fingerprint),
         facts={"seconds": dict(seconds)},
     )
-
-
-def judge_annotations(
-    annotations: Annotations, judges: Sequence[AnyJudge], recipe: str
-) -> Annotations:
-    """All verdicts, each judge seeing those before it, and the final state of each image."""
-    for judge in judges:
-        verdicts = _stamp(judge.judge(annotations), recipe=recipe)
-        annotations = annotations.with_tables(
-            verdicts=pa.concat_tables([annotations.verdicts, verdicts])
-        )
-    images = _stamp(image_states(annotations), recipe=recipe)
-    return annotations.with_tables(images=images)
-
-
-def _propose(task: ShardTask) -> Generator[int, None, Annotations]:
-    """Yields progress, and returns the candidates with the human labels of the sidecars."""
-    sessions = _open_sessions(task.propose, task.models)
-    problems: list[Problem] = []
-    pieces = []
-    for batch in _batches(_samples(task.ref, problems)):
-        pieces.append(_propose_batch(batch, sessions, task))
-        yield len(batch)
-    left = table_of("problems", [_problem_row(p, task.recipe.candidates) for p in problems])
-    return Annotations.concat([*pieces, Annotations.of().with_tables(problems=left)])
-
-
-def _samples(ref: ShardRef, problems: list[Problem]) -> Iterator[Sample]:
-    for item in read_shard(ref):
-        if isinstance(item, Problem):
-            problems.append(item)
-        else:
-            yield item
-
-
-def _batches(samples: Iterator[Sample]) -> Iterator[list[Read]]:
-    batch: list[Read] = []
-    pixels = 0
-    for row, sample in map(_image_row, samples):
-        batch.append((row, sample))
-        pixels += row["width"] * row["height"] if sample else 0
-        if len(batch) == IMAGES_AT_ONCE or pixels >= PIXELS_AT_ONCE:
-            yield batch
-            batch, pixels = [], 0
-    if batch:
-        yield batch
-
-
-def _propose_batch(
-    batch: Sequence[Read], sessions: Sequence[Session], task: ShardTask
-) -> Annotations:
-    rows: dict[str, list[dict[str, Any]]] = {"images": [], "texts": [], "regions": []}
-    problems: list[Problem] = []
-    decoded = []
-    for row, sample in batch:
-        if sample is not None:
-            decoded.append(sample)
-            labels = read_labels(sample, row["width"], row["height"])
-            rows["texts"] += labels.texts
-            rows["regions"] += labels.regions
-            problems += labels.problems
-            row["state"] = "verified" if labels.looked else None
-        rows["images"].append(row)
-    left = [_problem_row(problem, task.recipe.candidates) for problem in problems]
-    found = Annotations.of(**rows, problems=left)
-    for session in sessions if decoded else ():
-        found = Annotations.concat([found, session.propose(decoded, found)])
-    return _stamp_candidates(found, task)
-
-
-def _image_row(sample: Sample) -> Read:
-    encoded = sample.image_bytes()
-    row = {
-        "image_id": sample.image_id,
-        "shard": sample.shard,
-        "key": sample.key,
-        "url": sample.url,
-        "sha256": hashlib.sha256(encoded).hexdigest() if encoded is not None else None,
-    }
-    try:
-        image = decode_image(sample)
-    except UnreadableImage as error:
-        return {**row, "state": "failed", "error": str(error)}, None
-    return {**row, "width": image.width, "height": image.height}, replace(sample, image=image)
-
-
-def _problem_row(problem: Problem, recipe: str) -> dict[str, Any]:
-    return {
-        "shard": problem.shard,
-        "image_id": image_id(problem.shard, problem.key) if problem.key is not None else None,
-        "kind": problem.kind,
-        "detail": problem.detail,
-        "payload": problem.payload,
-        "recipe": recipe,
-    }
-
-
-def _stamp_candidates(found: Annotations, task: ShardTask) -> Annotations:
-    """A human label keeps recipe and round NULL: no recipe made it."""
-    recipe, turn = task.recipe.candidates, task.round
-    labels = {
-        table: _stamp(rows, pc.not_equal(rows["source"], HUMAN), recipe=recipe, round=turn)
-        for kind, table in LABEL_TABLES.items()
-        if len(rows := found.labels(kind))
-    }
-    images = _stamp(found.images, recipe=recipe, round=turn)
-    return found.with_tables(
-        images=images, problems=_stamp(found.problems, recipe=recipe), **labels
-    )
-
-
-def _stamp(table: pa.Table, rows: Column | None = None, **values: str | int) -> pa.Table:
-    """A copy with one value in the whole of a column, or in `rows` (bool) of it, else NULL."""
-    rows = pa.repeat(True, len(table)) if rows is None else rows
-    for name, value in values.items():
-        field = table.schema.field(name)
-        column = pc.if_else(rows, pa.scalar(value, field.type), pa.scalar(None, field.type))
-        table = table.set_column(table.schema.get_field_index(name), field, column)
-    return table
-
-
-@lru_cache(maxsize=2)
-def _open_sessions(
-    stages: tuple[AnyProposer, ...], models: tuple[tuple[str, Model], ...]
-) -> tuple[Session, ...]:
-    """A worker process loads each model once, whatever the number of shards."""
-    return tuple(stage.open(dict(models)) for stage in stages)

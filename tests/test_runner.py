@@ -15,7 +15,8 @@ from PIL import Image
 from annotator.config import load_config
 from annotator.errors import StoreError
 from annotator.packing import pack_folder
-from annotator.runner import RunResult, execute, plan_run, run
+from annotator.plan import plan_run
+from annotator.runner import RunResult, execute, run
 from annotator.store import Store
 from annotator.summary import summarise
 
@@ -184,11 +185,13 @@ def test_a_shard_that_is_no_tar_is_named_and_the_others_are_committed(project: P
 
 
 def damage_a_part(project: Path, table: str) -> None:
-    """The footer stays, so that the part looks whole until it is read."""
-    [path, *_] = sorted((project / "tables" / "cells" / "parts").rglob(f"{table}.parquet"))
-    content = bytearray(path.read_bytes())
-    content[4:200] = bytes(196)
-    path.write_bytes(content)
+    """Every part of one shard that has the table; the footer stays, so that a part looks whole
+    until it is read."""
+    [shard, *_] = sorted((project / "tables" / "cells" / "parts").glob("cells-*"))
+    for path in shard.rglob(f"{table}.parquet"):
+        content = bytearray(path.read_bytes())
+        content[4:200] = bytes(196)
+        path.write_bytes(content)
 
 
 def test_a_damaged_part_is_made_anew_when_its_candidates_are_judged_again(

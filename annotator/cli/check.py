@@ -34,9 +34,11 @@ def check(config: Path, schema: bool) -> None:
 def _overview(path: Path, config: "Config") -> str:
     lines = [f"ok: {path}"]
     for name, pipeline in config.pipelines.items():
-        names = [step.stage for step in [*pipeline.propose, *pipeline.judge]]
+        names = [step.stage for step in [*pipeline.propose, *pipeline.judges]]
         round_ = f" (round {pipeline.round})" if pipeline.round else ""
         steps = ", ".join(names) or "no stages"
+        if isinstance(pipeline.judge, str):
+            steps += f" (judged by the profile {pipeline.judge})"
         lines.append(f"  pipeline {name} → {pipeline.table or name}{round_}: {steps}")
     for name, model in config.models.items():
         revision = f" at {model.revision}" if model.revision else ""

@@ -11,7 +11,8 @@ from annotator.cli.words import counted
 from annotator.executors import EXECUTORS
 
 if TYPE_CHECKING:
-    from annotator.runner import Plan, RunResult
+    from annotator.plan import Plan
+    from annotator.runner import RunResult
     from annotator.summary import Summary
 
 limit_option = click.option("--limit", type=click.IntRange(1), help="Only the first N shards.")
@@ -51,7 +52,8 @@ def run(
       annotator run demo --executor dask --workers 2
     """
     from annotator.config import load_config
-    from annotator.runner import execute, plan_run
+    from annotator.plan import plan_run
+    from annotator.runner import execute
     from annotator.store import Store
     from annotator.summary import summarise
 
@@ -84,7 +86,7 @@ def plan(name: str | None, config: Path, limit: int | None, as_json: bool) -> No
       annotator plan demo
     """
     from annotator.config import load_config
-    from annotator.runner import plan_run
+    from annotator.plan import plan_run
 
     planned = plan_run(load_config(config), name, limit=limit)
     if as_json:

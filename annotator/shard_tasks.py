@@ -1,0 +1,56 @@
+"""What goes to a worker about one shard, and what comes back."""
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from annotator.shards import ShardRef
+from stages import AnyJudge, AnyProposer
+from stages.base import Model
+
+
+@dataclass(frozen=True)
+class Judging:
+    """Judges with all their constants; `recipe` is the hash of them and of the candidates'."""
+
+    recipe: str
+    judges: tuple[AnyJudge, ...]
+
+
+@dataclass(frozen=True)
+class ShardTask:
+    """Everything that a worker needs; pickles small.
+
+    `content` names the bytes of the shard, `recipe` is the hash of what makes the candidates.
+    `judging` is None while the `judges` of the pipeline wait for statistics of all shards.
+    """
+
+    ref: ShardRef
+    content: str
+    fingerprint: Mapping[str, Any]
+    recipe: str
+    round: int
+    propose: tuple[AnyProposer, ...]
+    judges: tuple[AnyJudge, ...]
+    judging: Judging | None
+    models: tuple[tuple[str, Model], ...]
+    parts: Path
+
+    @property
+    def candidates_key(self) -> str:
+        return f"{self.recipe}-{self.content}"
+
+    @property
+    def judged_key(self) -> str:
+        assert self.judging is not None, "judges that still wait for statistics"
+        return f"{self.judging.recipe}-{self.content}"
+
+
+@dataclass(frozen=True)
+class ShardResult:
+    """How a shard ended; `error` is the sentence that says why it failed."""
+
+    shard: str
+    seconds: Mapping[str, float] | None = None
+    error: str | None = None
