@@ -2,7 +2,7 @@
 
 import json
 from collections import defaultdict
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from dataclasses import dataclass, field
 from functools import partial
 from pathlib import Path
@@ -36,6 +36,15 @@ class PackPlan:
     def attach(self, image: Path, suffix: str, content: Path | bytes) -> None:
         self.sidecars.setdefault(image, {})[suffix] = content
 
+    def keep_only(self, images: Iterable[Path]) -> None:
+        """Drops the other images, and the label files that are theirs alone."""
+        kept = set(images)
+        dropped = [image for image in self.images if image not in kept]
+        contents = [self.sidecars.pop(image, {}).values() for image in dropped]
+        unused = {content for each in contents for content in each if isinstance(content, Path)}
+        self.images = [image for image in self.images if image in kept]
+        self.label_files = [path for path in self.label_files if path not in unused]
+
     @property
     def labelled(self) -> int:
         """Number of images that have a label file, be it an empty one."""
@@ -64,6 +73,19 @@ def plan_packing(folder: Path, labels: Path | None) -> PackPlan:
     guesses = [] if labels else sorted(folder.parent.glob("*.json"))
     _attach_coco(plan, [path for path in found if path.suffix.lower() == ".json"], guesses)
     return plan
+
+
+def read_keys(path: Path) -> dict[str, None]:
+    """The lines of a file of keys, each once. ShardError: it cannot be read, or names none."""
+    try:
+        lines = path.read_text(encoding="utf-8").splitlines()
+    except (OSError, UnicodeDecodeError) as error:
+        reason = error.strerror if isinstance(error, OSError) else "it is no UTF-8 text"
+        raise ShardError(f"the keys of {path} cannot be read: {reason}") from error
+    keys = dict.fromkeys(key for line in lines if (key := line.strip()))
+    if not keys:
+        raise ShardError(f"{path} names no key: write one per line, such as photos/cat")
+    return keys
 
 
 def _files(root: Path) -> Iterator[Path]:

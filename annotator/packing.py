@@ -4,13 +4,13 @@ import io
 import os
 import re
 import tarfile
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
 from pathlib import Path
 
 from annotator.errors import ShardError
 from annotator.human.coco_split import LeftOut
-from annotator.pack_plan import PackPlan, plan_packing
+from annotator.pack_plan import PackPlan, plan_packing, read_keys
 from annotator.shards import MAX_MEMBER_BYTES
 
 
@@ -30,6 +30,7 @@ def pack_folder(
     output: Path,
     *,
     labels: Path | None = None,
+    only: Path | None = None,
     prefix: str | None = None,
     samples_per_shard: int = 64,
 ) -> PackSummary:
@@ -38,14 +39,21 @@ def pack_folder(
     Images are found recursively, hidden files are not looked at. `labels` is a label file or a
     folder of them; without it, those in the folder, in an `annotations` or `labels` folder beside
     it, and COCO documents beside it are found. Pascal VOC goes in unchanged as `xml`; COCO
-    documents are split into one `coco.json` per image. ShardError says why nothing can be written.
+    documents are split into one `coco.json` per image. `only` is a file with one key per line:
+    no other image is packed, and the keys are the same as without it. ShardError says why nothing
+    can be written.
     """
     if samples_per_shard < 1:
         raise ShardError(f"samples per shard must be 1 or more, not {samples_per_shard}")
     folder = folder.expanduser().resolve()
     prefix = _checked_prefix(folder, prefix)
     plan = plan_packing(folder, labels.expanduser().resolve() if labels else None)
-    names = _keys(folder, _small_enough(plan))
+    keys = _keys(folder, plan.images)
+    if only is not None:
+        keys = _chosen(keys, only, folder)
+        plan.keep_only(keys.values())
+    small = set(_small_enough(plan))
+    names = [(key, image) for key, image in keys.items() if image in small]
     batches = [names[at : at + samples_per_shard] for at in range(0, len(names), samples_per_shard)]
     shards = [output / f"{prefix}-{number:06d}.tar" for number in range(len(batches))]
     _prepare(output, prefix, shards)
@@ -72,7 +80,7 @@ def _small_enough(plan: PackPlan) -> Iterator[Path]:
             yield image
 
 
-def _keys(folder: Path, images: Iterator[Path]) -> list[tuple[str, Path]]:
+def _keys(folder: Path, images: Iterable[Path]) -> dict[str, Path]:
     """Key and image: the path below the folder without its suffix, dot-free so that it reads back.
 
     `a.b.jpg` gets the key `a_b`; where that is taken already, `a_b-2`.
@@ -87,7 +95,18 @@ def _keys(folder: Path, images: Iterator[Path]) -> list[tuple[str, Path]]:
             number += 1
             key = f"{wanted}-{number}"
         keys[key] = image
-    return list(keys.items())
+    return keys
+
+
+def _chosen(keys: dict[str, Path], only: Path, folder: Path) -> dict[str, Path]:
+    wanted = read_keys(only)
+    if missing := [key for key in wanted if key not in keys]:
+        raise ShardError(
+            f"{only} names {missing[0]!r}, which is no image of {folder} ({len(missing)} of "
+            f"{len(wanted)} keys are not found): a key is the path below the folder without its "
+            "extension, with '_' for each dot in the name"
+        )
+    return {key: image for key, image in keys.items() if key in wanted}
 
 
 def _prepare(output: Path, prefix: str, shards: list[Path]) -> None:

@@ -125,6 +125,34 @@ def test_of_images_with_one_name_the_label_goes_to_that_of_its_folder(
     ]
 
 
+def test_only_the_named_keys_are_packed_with_their_labels(folder: Path, out: Path) -> None:
+    for name in ("a", "b"):
+        write(folder / f"annotations/{name}.xml", VOC.format(name))
+    coco = {
+        "images": [{"id": 1, "file_name": "b.jpg"}, {"id": 2, "file_name": "sub/c.JPEG"}],
+        "annotations": [
+            {"id": n, "image_id": n, "category_id": 1, "bbox": [0, 0, 1, 1]} for n in (1, 2)
+        ],
+        "categories": [{"id": 1, "name": "cat"}],
+    }
+    coco_path = write(folder / "annotations/all.json", coco)
+    summary = pack_folder(folder, out, only=write(out.parent / "split.txt", "sub/c\r\n\n a\na\n"))
+    found = samples_of(out)
+    assert {key: sorted(members) for key, members in found.items()} == {
+        "a": ["png", "xml"],
+        "sub/c": ["coco.json", "jpeg"],
+    }
+    assert (summary.images, summary.labelled, summary.left_out) == (2, 2, ())
+    assert summary.label_files == (folder / "annotations/a.xml", coco_path)
+
+
+def test_a_selected_image_keeps_the_key_that_it_has_among_all(tmp_path: Path, out: Path) -> None:
+    for name in ("z.jpg", "z.png"):
+        picture(tmp_path / "photos" / name)
+    pack_folder(tmp_path / "photos", out, only=write(tmp_path / "split.txt", "z-2"))
+    assert {key: list(members) for key, members in samples_of(out).items()} == {"z-2": ["png"]}
+
+
 def test_text_and_json_of_the_image_are_packed_with_it(folder: Path, out: Path) -> None:
     write(folder / "a.txt", "a red square")
     write(folder / "a.json", {"license": "CC0"})
@@ -265,6 +293,16 @@ def _longer_packing_before(folder: Path, out: Path) -> None:
     pack_folder(folder, out, samples_per_shard=3)
 
 
+def _only(keys: bytes | None) -> Callable[[Path, Path], None]:
+    def pack(folder: Path, out: Path) -> None:
+        split = folder / "split.txt"
+        if keys is not None:
+            split.write_bytes(keys)
+        pack_folder(folder, out, only=split)
+
+    return pack
+
+
 @pytest.mark.parametrize(
     ("pack", "words"),
     [
@@ -279,6 +317,15 @@ def _longer_packing_before(folder: Path, out: Path) -> None:
             r"l.jpg is no label file: labels are Pascal VOC .xml or COCO .json",
             id="labels that are none",
         ),
+        pytest.param(
+            _only(b"a\nb.jpg\nc"),
+            r"split.txt names 'b.jpg', which is no image of .*photos \(2 of 3 keys are not found\)"
+            ": a key is the path below the folder without its extension",
+            id="a key that is not there",
+        ),
+        pytest.param(_only(b"\n"), "split.txt names no key: write one per line", id="no key"),
+        pytest.param(_only(None), "keys of .* cannot be read: No such file", id="no file of keys"),
+        pytest.param(_only(b"\xff"), "cannot be read: it is no UTF-8 text", id="keys in bytes"),
         pytest.param(
             _longer_packing_before,
             "shards of an earlier packing that would remain, such as photos-000001.tar",
@@ -356,6 +403,15 @@ def test_the_command_prints_shards_and_says_what_was_left_out(folder: Path, out:
         "left out: 1 entry\n"
         f"  {folder}/gone.xml: no image is named 'gone'\n"
     )
+
+
+def test_the_command_packs_only_what_a_file_names(folder: Path, out: Path) -> None:
+    split = write(out.parent / "split.txt", "a")
+    arguments = ["pack", str(folder), "--only", str(split), "--output", str(out)]
+    result = CliRunner().invoke(shards_command, arguments)
+    assert result.exit_code == 0
+    assert result.stderr == "1 image in 1 shard, 0 with labels from 0 label files\n"
+    assert list(samples_of(out)) == ["a"]
 
 
 def test_inspect_counts_and_names_problems(folder: Path, out: Path) -> None:

@@ -31,6 +31,9 @@ def shards() -> None:
 @click.argument("folder", type=click.Path(path_type=Path))
 @click.option("--output", required=True, type=click.Path(path_type=Path), help="Folder to fill.")
 @click.option("--labels", type=click.Path(path_type=Path), help="Label file, or folder of them.")
+@click.option(
+    "--only", type=click.Path(path_type=Path), help="File of keys, one per line: pack no others."
+)
 @click.option("--prefix", help="Shards are named PREFIX-000000.tar.  [default: name of FOLDER]")
 @click.option(
     "--samples-per-shard",
@@ -40,19 +43,32 @@ def shards() -> None:
     help="Images in one shard.",
 )
 def pack(
-    folder: Path, output: Path, labels: Path | None, prefix: str | None, samples_per_shard: int
+    folder: Path,
+    output: Path,
+    labels: Path | None,
+    only: Path | None,
+    prefix: str | None,
+    samples_per_shard: int,
 ) -> None:
     """Pack the images of FOLDER, with Pascal VOC, COCO and txt labels, into shards.
+
+    A key is an image's path below FOLDER without its extension.
 
     \b
     Example:
       annotator shards pack photos --output shards
-      annotator shards pack bccd/images --labels bccd/annotations --prefix bccd --output shards
+      annotator shards pack bccd/images --only bccd/splits/train.txt --prefix bccd-train \\
+          --output shards
     """
     from annotator.packing import pack_folder
 
     summary = pack_folder(
-        folder, output, labels=labels, prefix=prefix, samples_per_shard=samples_per_shard
+        folder,
+        output,
+        labels=labels,
+        only=only,
+        prefix=prefix,
+        samples_per_shard=samples_per_shard,
     )
     for shard in summary.shards:
         click.echo(shard)
