@@ -38,14 +38,14 @@ _ONE = r"^(?:an?|one|this|that|each|every|another) "
 
 class FilterPhrases(Judge):
     """Each phrase with the text that says it and the region that shows it. Each filter's name
-    begins with its rule, G1 to G12; G7 and G11 are in `filter_support`, and G8 needs phrases that
-    are known to be absent, which no task asks for yet.
+    begins with its rule, G1 to G12. Not built: G7 (another task sees the thing too), G8 (it scores
+    above things that are absent), G11 (a description of the place says the same colour).
 
     A phrase whose text or region is missing or not kept ties nothing to nothing (`orphan`), so this
     stage reads best after those that judge texts and regions.
     """
 
-    behaviour: ClassVar[int] = 3
+    behaviour: ClassVar[int] = 4
     needs: ClassVar[frozenset[str]] = frozenset({"phrases"})
 
     stage: Literal["filter_phrases"] = "filter_phrases"
@@ -57,7 +57,7 @@ class FilterPhrases(Judge):
     one_token_off: bool = Field(
         True,
         description="G1: flag, and do not drop, a phrase whose caption says it but for one token "
-        "that is not the last; GRIT's rule, the one token is ours",
+        "that is not the last, which may be a plural; GRIT's rule, the one token is ours",
     )
     banned_phrases: tuple[str, ...] | None = Field(
         UNGROUNDABLE,

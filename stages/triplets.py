@@ -5,7 +5,6 @@ from functools import cached_property
 
 import numpy as np
 import pyarrow as pa
-import pyarrow.compute as pc
 
 from schemas.annotations import Annotations, region_bins, rows_of
 from schemas.boxes import Floats
@@ -83,11 +82,3 @@ class Triplets:
         """A value per token → that of the main noun, NaN where there is none."""
         main = self.parsed.main_tokens()
         return np.append(values.astype(np.float64), np.nan)[main]
-
-
-def joined_words(row: Rows, words: pa.Array, rows: int) -> pa.Array:
-    """The words of each of so many rows, `, ` between them; NULL where a row has none."""
-    table = pa.table({"row": row, "word": words})
-    lists = table.group_by("row", use_threads=False).aggregate([("word", "list")])
-    place = pc.index_in(pa.array(np.arange(rows)), value_set=lists["row"].combine_chunks())
-    return pc.binary_join(lists["word_list"].combine_chunks(), ", ").take(place)

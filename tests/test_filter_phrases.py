@@ -75,10 +75,12 @@ def test_a_phrase_that_is_not_in_its_caption_is_dropped(words, start, end, found
         pytest.param("a large striped red square", None, id="the noun is another"),
         pytest.param("the star", "[31, 37)", id="after the first noun"),
         pytest.param("stars", None, id="one token alone"),
+        pytest.param("a large red square", "[45, 65)", id="one of several"),
+        pytest.param("a small red square", None, id="one of several others"),
     ],
 )
 def test_a_phrase_but_for_one_token_is_flagged(words, place):
-    caption = [text("A large striped red circle and a star.")]
+    caption = [text("A large striped red circle and a star, group of large red squares.")]
     judged = tied(phrase(words, char_start=None, char_end=None), texts=caption)
     found = only(one_token_off=True).judge(judged).to_pylist()
     said_so = [(r["filter"], r["verdict"], r["value"], r["threshold"], r["detail"]) for r in found]

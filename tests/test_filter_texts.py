@@ -123,6 +123,14 @@ def test_a_caption_that_loops_over_three_words_is_dropped(words, limit, found):
     assert said(only(max_repeated_words=limit), annotations(texts=[text(words)])) == expected
 
 
+def test_rules_that_rejected_more_right_than_wrong_of_scenes_are_off():
+    short_and_still = text("cat", level="more_detailed", score=0.001)
+    looping = text(THRICE, level="more_detailed", source="opinion")
+    judged = annotations(texts=[short_and_still, looping])
+    assert said(FilterTexts(), judged) == []
+    assert "scores" not in FilterTexts().measure(judged)
+
+
 def test_words_are_counted_within_one_text():
     rows = [text("aa bb cc", label_no=i) for i in range(5)]
     strict = only(max_repeated_words=0, max_repeated_sentences=0, said_twice=True)
@@ -135,7 +143,8 @@ def test_a_transcript_may_repeat_itself():
 
 
 def test_a_human_text_is_flagged_and_never_rejected():
-    found = said(FilterTexts(), annotations(texts=[text("dog", source="human")]))
+    strict = only(length={"brief": (3, 24)}, min_object_complexity={"brief": 2})
+    found = said(strict, annotations(texts=[text("dog", source="human")]))
     assert found == [
         (0, "filter_texts.t2_length", "flag", 1, 3),
         (0, "filter_texts.t6_object_complexity", "flag", 0, 2),

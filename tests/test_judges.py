@@ -16,7 +16,14 @@ from stages.filter_texts import FilterTexts
 from stages.merge_human import MergeHuman
 
 JUDGES = [
-    FilterTexts(),
+    FilterTexts(
+        length={"brief": (3, 24)},
+        max_repeated_words=0.18,
+        min_object_complexity={"brief": 2},
+        min_actions={"brief": 1},
+        lowest_scores=0.02,
+        t9_limits={"model/caption": 0.5},
+    ),
     FilterRegions(),
     FilterDuplicates(),
     FilterDuplicates(across_tasks=True),

@@ -7,6 +7,7 @@ import pyarrow as pa
 import pyarrow.compute as pc
 
 from schemas.columns import Flags, Numbers, Rows
+from stages.language.comparison import singular
 from stages.language.tokens import split
 
 Span = tuple[int, int]
@@ -20,7 +21,7 @@ class Aligned:
     """Its span holds its words."""
     near: list[Span | None]
     """Of the others, characters [start, end) of the caption that one token less, more or other
-    turns into the phrase; None where there are none."""
+    turns into the phrase, whose last token may be in the plural; None where there are none."""
 
 
 def align(captions: pa.Array, phrases: pa.Array, start: Numbers, end: Numbers) -> Aligned:
@@ -43,6 +44,9 @@ class _Said:
     """The tokens of all distinct captions and phrases, one after the other."""
 
     code: Rows
+    """Equal for equal words in any case."""
+    noun: Rows
+    """Equal for singular and plural too."""
     start: Rows
     end: Rows
     first: Rows
@@ -58,10 +62,12 @@ class _Said:
         texts = pc.fill_null(pa.concat_arrays([captions, phrases]), "").dictionary_encode()
         words = split(texts.dictionary)
         lower = pc.utf8_lower(words.word).dictionary_encode()
+        nouns = singular(lower.dictionary).dictionary_encode().indices.take(lower.indices)
         size = np.bincount(words.text, minlength=len(texts.dictionary))
         row = texts.indices.to_numpy().astype(np.int64)
         return cls(
             code=np.append(lower.indices.to_numpy().astype(np.int64), -1),
+            noun=nouns.to_numpy().astype(np.int64),
             start=words.start,
             end=words.end,
             first=np.cumsum(size) - size,
@@ -92,18 +98,19 @@ def _near(said: _Said, rows: Rows) -> list[Span | None]:
 
 
 def _nearest(said: _Said, caption: int, phrase: int) -> Span | None:
-    """The first window of the caption that differs by one token at most. The last token must agree,
-    since it is mostly the noun, and one more."""
+    """The first window of two tokens or more that differs by one at most. The last must agree but
+    for its number, since it is mostly the noun: `a red ring` is one of `a group of red rings`."""
     begin, size = said.first[caption], said.size[caption]
     text = said.code[begin : begin + size].tolist()
-    wanted = said.code[said.first[phrase] : said.first[phrase] + said.size[phrase]].tolist()
-    if len(wanted) < 2:
+    own, length = said.first[phrase], said.size[phrase]
+    if length < 2:
         return None
-    for stop in (place + 1 for place, code in enumerate(text) if code == wanted[-1]):
-        for length in (len(wanted), len(wanted) - 1, len(wanted) + 1):
-            if stop >= length > 1 and _one_edit(text[stop - length : stop], wanted):
-                start = begin + stop - length
-                return int(said.start[start]), int(said.end[begin + stop - 1])
+    wanted = said.code[own : own + length - 1].tolist()
+    noun = said.noun[own + length - 1]
+    for last in np.flatnonzero(said.noun[begin : begin + size] == noun).tolist():
+        for before in (len(wanted), len(wanted) - 1, len(wanted) + 1):
+            if last >= before > 0 and _one_edit(text[last - before : last], wanted):
+                return int(said.start[begin + last - before]), int(said.end[begin + last])
     return None
 
 

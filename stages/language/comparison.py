@@ -87,7 +87,7 @@ def normalised(strings: Column) -> pa.Array:
 
 def comparable(strings: Column) -> pa.Array:
     """Normalised and with the last word in the singular: equal for labels that name one thing."""
-    return _on_distinct(strings, lambda distinct: _singular(_normalised(distinct)))
+    return _on_distinct(strings, lambda distinct: singular(_normalised(distinct)))
 
 
 def _token_counts(strings: pa.Array) -> pa.Array:
@@ -100,7 +100,8 @@ def _normalised(strings: pa.Array) -> pa.Array:
     return pc.replace_substring_regex(bare, r"^(?:a|an|the) ", "")
 
 
-def _singular(strings: pa.Array) -> pa.Array:
+def singular(strings: pa.Array) -> pa.Array:
+    """With the last word in the singular; lower case."""
     for plural, singular in _PLURALS:
         strings = pc.replace_substring_regex(strings, plural, singular)
     return strings

@@ -123,15 +123,6 @@ class Parsed:
         measures = linked & is_in(tokens.lemma.take(pa.array(heads)), MEASURES)
         return np.asarray(heads[~measures])
 
-    def in_rows(self, tokens: Rows) -> tuple[Rows, Rows]:
-        """Some tokens, in order, once for every row that says them: rows, and their tokens."""
-        text = self.tokens.text[tokens]
-        first, last = (np.searchsorted(text, self.row, side) for side in ("left", "right"))
-        count = last - first
-        row = np.repeat(np.arange(len(self.row)), count)
-        place = np.arange(len(row)) - np.repeat(np.cumsum(count) - count, count)
-        return row, tokens[np.repeat(first, count) + place]
-
     def of_rows(self, values: np.ndarray, null: float) -> Numbers:
         """A value per distinct text → one per row."""
         return np.append(values, null).astype(np.float64)[self.row]
