@@ -145,7 +145,7 @@ def _commit(store: Store, result: RunResult) -> int | None:
     tasks = [shard.task for shard in plan.shards if shard.name not in result.failed]
     try:
         return store.commit(
-            [_entry(task) for task in tasks],
+            [shard_commit(task) for task in tasks],
             recipes=plan.recipes,
             message=f"{plan.name}: {len(tasks)} of {len(plan.shards)} shards",
             extra={
@@ -171,7 +171,8 @@ def _set_aside_damaged(task: ShardTask) -> bool:
     return any([read_or_set_aside(part) is None for part in parts])
 
 
-def _entry(task: ShardTask) -> ShardCommit:
+def shard_commit(task: ShardTask) -> ShardCommit:
+    """A shard for the store; AnnotatorError where one of its two parts is gone."""
     candidates = _part(task, task.candidates_key)
     judged = _part(task, task.judged_key)
     taken = [(candidates, set(CANDIDATES) - set(JUDGED)), (judged, set(JUDGED))]

@@ -31,6 +31,10 @@ VERBS = {
         "annotator.cli.run",
         "Print what `run` would do: what is new, what is reused.",
     ),
+    "judge": Verb(
+        "annotator.cli.judge",
+        "Judge the stored candidates of a pipeline by its rules of now, and commit a version.",
+    ),
     "check": Verb(
         "annotator.cli.check",
         "Say what is wrong in pipelines.yaml: every mistake at once, with its line.",

@@ -1,6 +1,7 @@
 """`annotator run` and `annotator plan`."""
 
 import json
+from collections.abc import Mapping
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -54,23 +55,10 @@ def run(
     from annotator.config import load_config
     from annotator.plan import plan_run
     from annotator.runner import execute
-    from annotator.store import Store
-    from annotator.summary import summarise
 
     plan = plan_run(load_config(config), name, limit=limit)
-    click.echo(_plan_text(plan), err=True)
-    result = execute(plan, executor_name, workers)
-    store = Store.open(plan.table)
-    with store.connect(result.current) as connection:
-        summary = summarise(connection) if result.current else None
-    if as_json:
-        click.echo(_run_json(result, summary))
-    else:
-        click.echo(_run_text(result, summary, store.plain_duckdb()))
-    for shard, error in result.failed.items():
-        click.echo(f"shard {shard} failed: {error}", err=True)
-    if result.failed:
-        raise SystemExit(1)
+    click.echo(plan_text(plan), err=True)
+    print_result(execute(plan, executor_name, workers), as_json)
 
 
 @click.command()
@@ -101,10 +89,11 @@ def plan(name: str | None, config: Path, limit: int | None, as_json: bool) -> No
         ]
         click.echo(json.dumps({"pipeline": planned.name, "shards": shards}, indent=2))
     else:
-        click.echo(_plan_text(planned))
+        click.echo(plan_text(planned))
 
 
-def _plan_text(plan: "Plan") -> str:
+def plan_text(plan: "Plan") -> str:
+    """One line: how many shards, and what is left to do for them."""
     images = [shard.images for shard in plan.shards if shard.todo == "propose"]
     known = [n for n in images if n is not None]
     whole = f" ({counted(sum(known), 'image')})" if images and known == images else ""
@@ -113,6 +102,29 @@ def _plan_text(plan: "Plan") -> str:
         f" {plan.count('propose')} for the model{whole},"
         f" {plan.count('judge')} to judge again, {plan.count('nothing')} reused"
     )
+
+
+def print_result(result: "RunResult", as_json: bool) -> None:
+    """What the tables hold now; exit code 1 where a shard failed."""
+    from annotator.store import Store
+    from annotator.summary import summarise
+
+    store = Store.open(result.plan.table)
+    with store.connect(result.current) as connection:
+        summary = summarise(connection) if result.current else None
+    if as_json:
+        click.echo(_run_json(result, summary))
+    else:
+        click.echo(_run_text(result, summary, store.plain_duckdb()))
+    print_failed(result.failed)
+
+
+def print_failed(failed: Mapping[str, str]) -> None:
+    """Why each shard failed; exit code 1 where one did."""
+    for shard, error in failed.items():
+        click.echo(f"shard {shard} failed: {error}", err=True)
+    if failed:
+        raise SystemExit(1)
 
 
 def _run_text(result: "RunResult", summary: "Summary | None", plain_duckdb: str) -> str:
