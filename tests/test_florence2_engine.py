@@ -5,8 +5,10 @@ from transformers import AutoProcessor, GenerationConfig
 
 from stages.base import Model
 from stages.florence2.checkpoint import load_checkpoint
+from stages.florence2.encoders import TorchEncoders
 from stages.florence2.engine import Decoding, Engine, Request
-from stages.florence2.prompts import TASKS
+from stages.florence2.packed import PackedLinear, can_pack
+from stages.florence2.prompts import TASKS, build_prompt
 
 LIMITS = dict.fromkeys(TASKS, 24)
 GROUNDING = "caption_to_phrase_grounding"
@@ -131,3 +133,35 @@ def test_a_shorter_limit_for_one_task_holds_for_it_alone(lively, pictures):
     engine = Engine(lively, Decoding({"caption": 6, "od": 24}))
     results = engine.run(pictures[:1], [Request(0, "caption"), Request(0, "od")])
     assert {r.request.task: len(r.tokens) for r in results} == {"caption": 6, "od": 24}
+
+
+@pytest.mark.parametrize("dtype", ["float32", "bfloat16"])
+def test_packed_encoders_compute_the_same_and_leave_the_model_alone(
+    dtype, lively_checkpoint, pictures, monkeypatch
+):
+    monkeypatch.setattr("stages.florence2.encoders.SMALL", 0)
+    loaded = load_checkpoint(Model(checkpoint=str(lively_checkpoint), device="cpu", dtype=dtype))
+    if not can_pack(loaded.model.dtype, loaded.device):
+        pytest.skip("this CPU or this torch cannot pack")
+    before = {name: (w, w.clone(), w.stride()) for name, w in loaded.model.named_parameters()}
+    prompts = [build_prompt(task, loaded.vocabulary, 500) for task in ("caption", "od")]
+    with torch.inference_mode():
+        encoders = TorchEncoders(loaded)
+        assert encoders.prompts_at_once == 1
+        assert any(isinstance(part, PackedLinear) for part in encoders._tower.modules())
+        features = encoders.encode_images(pictures[:1])
+        states, _ = encoders.encode_prompts(prompts[:1], features)
+        pixels = loaded.image_processor(images=pictures[:1], return_tensors="pt")["pixel_values"]
+        theirs = loaded.model.get_image_features(pixels.to(loaded.model.dtype)).pooler_output
+        words = loaded.model.get_input_embeddings()(torch.tensor([prompts[0].ids]))
+        embedded = torch.cat([features[0][None], words], dim=1)
+        expected = loaded.model.get_encoder()(inputs_embeds=embedded).last_hidden_state
+    difference = 1e-3 if dtype == "float32" else 0.1
+    for ours, plain in ((features[0], theirs[0]), (states, expected)):
+        assert (ours - plain).norm() <= difference * plain.norm()
+    after = dict(loaded.model.named_parameters())
+    assert before.keys() == after.keys()
+    for name, (weight, values, stride) in before.items():
+        assert after[name] is weight, name
+        assert weight.stride() == stride, name
+        assert weight.equal(values), name

@@ -1,13 +1,20 @@
 """Images → features, prompts with features → encoder states: what runs before decoding."""
 
+import copy
 from collections.abc import Sequence
-from typing import Protocol
+from typing import Any, Protocol
 
 import torch
 from PIL import Image
 
 from stages.florence2.checkpoint import Checkpoint
+from stages.florence2.packed import can_pack, pack
 from stages.florence2.prompts import Prompt
+
+SMALL = 20_000_000
+"""Parameters up to which the work is many short operations. Packed weights then gain nothing, and
+threads cost more than they give: they wait for one another at each operation, and for ever on a
+core that something else is using."""
 
 
 class Encoders(Protocol):
@@ -40,19 +47,27 @@ def open_encoders(checkpoint: Checkpoint, backend: str) -> Encoders:
 
 
 class TorchEncoders:
-    """The checkpoint's own modules."""
+    """The checkpoint's own modules; of a large one on the CPU, copies with packed linears."""
 
     def __init__(self, checkpoint: Checkpoint) -> None:
+        model = checkpoint.model
+        on_cpu = checkpoint.device.type == "cpu"
+        large = checkpoint.parameters > SMALL
         self.checkpoint = checkpoint
-        self.images_at_once = 1 if checkpoint.device.type == "cpu" else 16
-        self.prompts_at_once = 8
+        self.images_at_once = 1 if on_cpu else 16
+        self.prompts_at_once = 1 if on_cpu and large else 8
+        parts = model.model.vision_tower, model.model.multi_modal_projector, model.get_encoder()
+        if large and can_pack(model.dtype, checkpoint.device):
+            parts = tuple(map(_packed, parts))
+            parts[0].to(memory_format=torch.channels_last)
+        self._tower, self._projector, self._encoder = parts
 
     def encode_images(self, images: Sequence[Image.Image]) -> list[torch.Tensor]:
         """As Encoders."""
         ours = self.checkpoint
         pixels = ours.image_processor(images=list(images), return_tensors="pt")["pixel_values"]
         pixels = pixels.to(ours.device, ours.model.dtype)
-        return list(ours.model.get_image_features(pixels).pooler_output)
+        return list(self._projector(self._tower(pixels).last_hidden_state))
 
     def encode_prompts(
         self, prompts: Sequence[Prompt], features: Sequence[torch.Tensor]
@@ -67,5 +82,14 @@ class TorchEncoders:
         embedded = torch.cat([torch.stack(list(features)), words], dim=1)
         places = torch.arange(embedded.shape[1], device=ours.device)
         mask = (places < torch.tensor(lengths, device=ours.device)[:, None]).long()
-        encoder = ours.model.get_encoder()
-        return encoder(inputs_embeds=embedded, attention_mask=mask).last_hidden_state, lengths
+        encoded = self._encoder(inputs_embeds=embedded, attention_mask=mask)
+        return encoded.last_hidden_state, lengths
+
+
+def _packed(module: Any) -> Any:
+    """A copy with packed linears; it shares all other weights but those of convolutions, whose
+    layout may be changed."""
+    weights = (*module.parameters(), *module.buffers())
+    ours = copy.deepcopy(module, {id(weight): weight for weight in weights if weight.ndim != 4})
+    pack(ours)
+    return ours

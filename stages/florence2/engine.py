@@ -9,15 +9,11 @@ import torch
 
 from stages.florence2.checkpoint import Checkpoint
 from stages.florence2.continuous import ContinuousDecoding
-from stages.florence2.encoders import Encoders, TorchEncoders
+from stages.florence2.encoders import SMALL, Encoders, TorchEncoders
 from stages.florence2.grammar import Answer, parse_answer
 from stages.florence2.prompts import TASKS, About, Prompt, Task, build_prompt
 from stages.florence2.scores import TokenScores
 from stages.florence2.waiting import Images, Job, Waiting
-
-SMALL = 20_000_000
-"""Parameters up to which threads cost more than they give: they wait for one another at each of
-the many short operations, and for ever on a core that something else is using."""
 
 
 @dataclass(frozen=True, slots=True)
