@@ -35,15 +35,16 @@ PerTask = Annotated[Threshold, AfterValidator(_by_plain_task)]
 
 class FilterScores(Judge):
     """Texts, regions and phrases alike (R7), and how exact the place of a region is (R8, flags
-    only). Each filter's name begins with its rule. R7 is off by default: no published threshold is
-    on the scale of Florence-2's scores, so a number must come from one's own data.
+    only). Each filter's name begins with its rule. All are off by default: no published threshold
+    is on the scale of Florence-2's scores, so a number must come from one's own data. What the
+    rules reject of scenes: docs/judgement-regions.md.
 
     A mapping leaves tasks that it does not name alone. A label of the model or of a second opinion
     that has no score is flagged `unscored`, never rejected. A label at the threshold is kept;
     scores are float32, and so is the comparison.
     """
 
-    behaviour: ClassVar[int] = 2
+    behaviour: ClassVar[int] = 3
     per_task: ClassVar = ("min_score", "min_label_score", "min_location_score")
 
     stage: Literal["filter_scores"] = "filter_scores"
@@ -65,16 +66,16 @@ class FilterScores(Judge):
         "of; quarantine. 0.1 is ours, for scores that are not calibrated; off until you give it",
     )
     tight_spread: float | None = Field(
-        0.02,
+        None,
         ge=0,
         description="R8: spread of a region's coordinates over its mean side; flag `r8_loose` "
-        "above. Soft Teacher's value, for another estimate of the same",
+        "above. Soft Teacher has 0.02 for another estimate of the same, which flags nearly all",
     )
     usable_spread: float | None = Field(
-        0.05,
+        None,
         ge=0,
         description="R8: flag `r8_class_only` above: the label may be right, the place is not "
-        "known; ours",
+        "known. 0.05 is ours, and flags nearly all",
     )
     r7_limits: dict[str, float | None] | None = Field(
         None, description="R7: score by `source/task`, settled by the statistics pass"

@@ -92,8 +92,8 @@ def test_a_threshold_is_between_zero_and_one(threshold):
 def test_a_place_that_the_model_is_unsure_of_is_flagged(spread, found):
     rows = annotations(regions=[region(0, 0, 9, 9, location_spread=spread)])
     expected = [(0, f"filter_scores.{rule}", "flag", *rest) for rule, *rest in found]
-    assert said(FilterScores(), rows) == expected
-    assert said(FilterScores(tight_spread=None, usable_spread=None), rows) == []
+    assert said(FilterScores(tight_spread=0.02, usable_spread=0.05), rows) == expected
+    assert said(FilterScores(), rows) == []
 
 
 def test_the_least_sure_share_of_each_task_is_quarantined():
