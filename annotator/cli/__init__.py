@@ -47,6 +47,10 @@ VERBS = {
         "annotator.cli.query",
         "Ask the tables one SELECT after another, at a prompt. Read-only.",
     ),
+    "why": Verb(
+        "annotator.cli.why",
+        "Say what is known of a label: what it says, who made it, and why it is kept or not.",
+    ),
     "log": Verb(
         "annotator.cli.versions",
         "List the versions of the tables: when, how many kept labels, and what was committed.",

@@ -69,7 +69,7 @@ def _attempt(
     with transaction(lake):
         _replace(lake, root, todo, str(message.extra.get("run", "")))
         _keep_recipes(lake, recipes)
-        made = {"recipes": _named(recipes, todo), "models": sorted(set(_digests(recipes)))}
+        made = {"recipes": _named(recipes, todo), "models": sorted(set(digests(recipes)))}
         return new_version(lake, Message(message.text, {**message.extra, **made}))
 
 
@@ -175,7 +175,7 @@ def _named(recipes: Recipes, shards: Iterable[ShardCommit]) -> list[str]:
     return sorted(begin & set(recipes))
 
 
-def _digests(stages: Any) -> Iterator[str]:
+def digests(stages: Any) -> Iterator[str]:
     """The digests of all checkpoints that a recipe names, wherever in it they stand."""
     if isinstance(stages, Mapping):
         if isinstance(digest := stages.get("digest"), str):
@@ -183,4 +183,4 @@ def _digests(stages: Any) -> Iterator[str]:
         stages = list(stages.values())
     if isinstance(stages, list | tuple):
         for value in stages:
-            yield from _digests(value)
+            yield from digests(value)
