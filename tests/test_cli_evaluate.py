@@ -90,3 +90,10 @@ def test_an_option_of_the_other_kind_is_refused():
     done = invoke("--on", "human", "--difficulty", "0.5")
     assert done.exit_code == 2
     assert "--difficulty goes with --on scenes, not with --on human" in done.stderr
+
+
+def test_a_share_that_is_no_number_is_refused():
+    for option in ("--difficulty", "--min-score"):
+        done = invoke("--on", "scenes", option, "nan")
+        assert done.exit_code == 2
+        assert "nan is not in the range 0<=x<=1" in done.stderr

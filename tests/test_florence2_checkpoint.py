@@ -78,7 +78,7 @@ def test_the_identity_is_told_without_torch(folder):
 def test_what_is_neither_a_folder_nor_a_hub_id_is_refused():
     assert refusal("checkpoints/round/2") == (
         "checkpoint checkpoints/round/2 is neither a folder that exists nor a Hub id: "
-        "correct it under models"
+        "correct its name"
     )
 
 

@@ -306,7 +306,14 @@ def test_a_label_file_reads_back_as_the_truth():
     ("url", "message"),
     [
         pytest.param("scenes://", "N is '', no number", id="no count"),
-        pytest.param("scenes://0", "one scene or more", id="none"),
+        pytest.param("scenes://0", "1 to 10,000,000 scenes", id="none"),
+        pytest.param(
+            "scenes://99999999999", "1 to 10,000,000 scenes", id="more than can be listed"
+        ),
+        pytest.param("scenes://4#part", "1 to 10,000,000 scenes", id="a fragment"),
+        pytest.param("scenes://4?noise=0.5", "no human labels", id="noise in no labels"),
+        pytest.param("scenes://4?seed=1&seed=2", "'seed' twice", id="an option twice"),
+        pytest.param("scenes://4?seed=-1", "seed must not be negative", id="a negative seed"),
         pytest.param("scenes://8?sed=1", "'sed', which scenes do not know", id="misspelt"),
         pytest.param("scenes://8?difficulty=2", "between 0 and 1", id="out of range"),
         pytest.param("scenes://8?human=nan", "no number", id="not a number"),

@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING, Any
 import click
 from click.core import ParameterSource
 
-from annotator.cli.options import config_option, json_option, table_option
+from annotator.cli.options import Share, config_option, json_option, table_option
 from annotator.cli.tables import open_table, print_table
 from annotator.cli.words import counted
 
@@ -42,7 +42,7 @@ OPTIONS = {
 )
 @click.option(
     "--difficulty",
-    type=click.FloatRange(0, 1),
+    type=Share(),
     default=0.5,
     show_default=True,
     help="More, smaller and overlapping things.",
@@ -52,7 +52,7 @@ OPTIONS = {
 @click.option("--category", multiple=True, help="Only this category; may be given several times.")
 @click.option(
     "--min-score",
-    type=click.FloatRange(0, 1),
+    type=Share(),
     default=0.0,
     show_default=True,
     help="Only the model's boxes that are at least so sure.",

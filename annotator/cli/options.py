@@ -1,8 +1,26 @@
 """Options that several commands share."""
 
+import math
 from pathlib import Path
+from typing import Any
 
 import click
+
+
+class Share(click.FloatRange):
+    """A number from 0 to 1; click's own range lets `nan` through."""
+
+    def __init__(self) -> None:
+        super().__init__(0, 1)
+
+    def convert(
+        self, value: Any, param: click.Parameter | None, ctx: click.Context | None
+    ) -> float:
+        number: float = super().convert(value, param, ctx)
+        if math.isnan(number):
+            self.fail(f"{value} is not in the range 0<=x<=1.", param, ctx)
+        return number
+
 
 config_option = click.option(
     "--config",

@@ -21,6 +21,8 @@ from annotator.shard_addresses import SCENES, ShardRef
 from schemas.samples import Sample
 
 SCENES_PER_SHARD = 32
+MOST_SCENES = 10_000_000
+"""Of one address: its shards are listed at once."""
 BEHAVIOUR = 2
 """Raised by hand when the same address begins to give other images or other truth."""
 _EXAMPLE = "scenes://64?seed=0&difficulty=0.5&human=0.25&noise=0.1"
@@ -55,9 +57,11 @@ def expand_scenes(url: str) -> list[ShardRef]:
     """Shards of 32 scenes; ShardError names what is wrong with the address."""
     parts = urlsplit(url)
     total = _number(url, "N", parts.netloc, int)
-    if total < 1 or parts.path.strip("/"):
-        raise ShardError(f"{url!r} must ask for one scene or more, as in {_EXAMPLE}")
+    if not 1 <= total <= MOST_SCENES or parts.path.strip("/") or parts.fragment:
+        raise ShardError(f"{url!r} must ask for 1 to {MOST_SCENES:,} scenes, as in {_EXAMPLE}")
     options = _options(url, parse_qsl(parts.query, keep_blank_values=True))
+    if options.get("noise") and not options.get("human"):
+        raise ShardError(f"{url!r} has noise but no human labels: add human=, as in {_EXAMPLE}")
     return [
         ref_of(Address(start, min(SCENES_PER_SHARD, total - start), **options))
         for start in range(0, total, SCENES_PER_SHARD)
@@ -137,7 +141,11 @@ def _options(url: str, pairs: list[Any]) -> dict[str, Any]:
     for key, value in pairs:
         if key not in kinds:
             raise ShardError(f"{url!r} has {key!r}, which scenes do not know: write {_EXAMPLE}")
+        if key in found:
+            raise ShardError(f"{url!r} has {key!r} twice: write it once, as in {_EXAMPLE}")
         found[key] = _number(url, key, value, kinds[key])
+        if key == "seed" and found[key] < 0:
+            raise ShardError(f"{url!r}: seed must not be negative, as in {_EXAMPLE}")
         if key != "seed" and not 0 <= found[key] <= 1:
             raise ShardError(f"{url!r}: {key} must lie between 0 and 1, as in {_EXAMPLE}")
     return found

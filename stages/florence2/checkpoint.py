@@ -101,7 +101,7 @@ def find_files(model: Model) -> tuple[Path, str | None]:
     except HFValidationError:
         raise StageError(
             f"checkpoint {model.checkpoint} is neither a folder that exists nor a Hub id: "
-            "correct it under models"
+            "correct its name"
         ) from None
     except LocalEntryNotFoundError:
         raise StageError(
