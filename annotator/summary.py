@@ -1,6 +1,6 @@
 """What a version holds, counted for a person: image states, labels by kind, the funnel."""
 
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import asdict, dataclass
 from typing import Any
 
@@ -10,6 +10,7 @@ from annotator.evaluation.detection import Counts
 from annotator.scenes.score import score_version
 from schemas.tables import IMAGE_STATES, LABEL_TABLES, REJECTIONS
 
+_REMARKED = "malformed_output"
 _FUNNEL = f"""
 WITH rejected_by_one AS (
     SELECT image_id, kind, source, label_no, min(filter) AS filter
@@ -112,11 +113,23 @@ def render(summary: Summary) -> str:
             )
         )
     if summary.problems:
-        problems = (f"{count:,} {kind}" for kind, count in summary.problems.items())
-        blocks.append("set aside, with the reason in `problems`: " + " · ".join(problems))
+        blocks.append("\n".join(_problem_lines(summary.problems)))
     if summary.truth:
         blocks.append(_truth_line(*summary.truth))
     return "\n\n".join(blocks)
+
+
+def _problem_lines(problems: Mapping[str, int]) -> Iterator[str]:
+    """An answer that was cut, or is malformed in a place, is only remarked on: its labels stand."""
+    lost = {kind: count for kind, count in problems.items() if kind != _REMARKED}
+    if lost:
+        counts = " · ".join(f"{count:,} {kind}" for kind, count in lost.items())
+        yield f"set aside, with the reason in `problems`: {counts}"
+    if remarked := problems.get(_REMARKED):
+        yield (
+            "answers of the model that were cut or are malformed in part, "
+            f"with the place in `problems`: {remarked:,}"
+        )
 
 
 def _truth_line(proposed: Counts, kept: Counts) -> str:

@@ -79,3 +79,12 @@ def test_large_numbers_are_grouped_and_what_is_not_there_is_not_shown() -> None:
         "labels  source    all  kept",
         "text    model   1,000     0  0%",
     ]
+
+
+def test_remarks_on_answers_are_told_apart_from_what_is_lost() -> None:
+    problems = {"malformed_output": 1200, "malformed_label": 2}
+    assert render(Summary(1, {"empty": 1}, (), (), problems)).splitlines()[-2:] == [
+        "set aside, with the reason in `problems`: 2 malformed_label",
+        "answers of the model that were cut or are malformed in part, with the place in "
+        "`problems`: 1,200",
+    ]
