@@ -14,7 +14,10 @@ from stored_candidates import make_project, write_pipelines
 from annotator.cli.judge import judge
 from annotator.config import load_config
 from annotator.errors import AnnotatorError, StoreError
-from annotator.rejudge import plan_judging
+from annotator.plan import plan_run
+from annotator.rejudge import judge as rejudge
+from annotator.rejudge import plan_judging, preview
+from annotator.runner import execute
 from annotator.store import Store
 
 LOOSE = "[{stage: filter_scores, min_score: 0.3}, {stage: filter_regions, min_side: 20}]"
@@ -99,6 +102,16 @@ def rules_between(project: Path) -> dict[str, tuple[int, int]]:
             *(name for name, label in first if label in back),
         }
     }
+
+
+def test_shards_that_are_not_in_the_tables_yet_count_as_added(tmp_path: Path) -> None:
+    config = load_config(make_project(tmp_path / "project", LOOSE))
+    assert execute(plan_run(config, limit=2)).version == 1
+    said = preview(plan_judging(config))
+    assert (said.shards, said.rules) == (1, ())
+    assert rejudge(plan_judging(config)).version == 2
+    assert store(tmp_path / "project").diff(1, 2).counts == said.diff.counts
+    assert sum(row.added for row in said.diff.counts) > 0
 
 
 def test_judging_loads_no_model(tmp_path: Path) -> None:
