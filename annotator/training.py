@@ -254,9 +254,8 @@ def answer_logits(model: Any, features: Tensor, batch: Batch) -> Tensor:
 def _shifted(labels: Tensor, config: Any) -> Tensor:
     """What the decoder has written before each label."""
     start = labels.new_full((len(labels), 1), config.decoder_start_token_id)
-    return torch.cat([start, labels[:, :-1]], dim=1).masked_fill(
-        torch.cat([start, labels[:, :-1]], dim=1) == IGNORED, config.pad_token_id
-    )
+    written = torch.cat([start, labels[:, :-1]], dim=1)
+    return written.masked_fill(written == IGNORED, config.pad_token_id)
 
 
 def generation_settings(checkpoint: Path) -> GenerationConfig:

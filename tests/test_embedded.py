@@ -7,10 +7,10 @@ import torch
 from PIL import Image
 from transformers import AutoProcessor, Florence2ForConditionalGeneration
 
+from annotator.embedded.batches import grid_truth
 from annotator.embedded.build import build_checkpoint
 from annotator.embedded.exam import examine
 from annotator.embedded.export import CHECKPOINT, export_checkpoint
-from annotator.embedded.lessons import grid_truth
 from annotator.embedded.plan import Plan
 from annotator.embedded.train import Trainer
 from annotator.scenes.draw import Scene, Thing
@@ -122,3 +122,20 @@ def test_the_checkpoint_that_ships_is_small_and_names_what_lies_in_a_plain_scene
     assert figures["od_f1"] >= 0.8
     assert figures["caption_pairs_f1"] >= 0.75
     assert figures["region_to_category_equal"] >= 0.85
+
+
+def test_training_goes_on_from_a_checkpoint_whose_eyes_stay_while_new_heads_learn(
+    checkpoint: Path, tmp_path: Path
+):
+    trained = Florence2ForConditionalGeneration.from_pretrained(checkpoint)
+    plan = Plan(minutes=9, output=tmp_path, further_from=checkpoint, images=2, seed=1)
+    trainer = Trainer(plan)
+    assert torch.equal(trainer.model.get_input_embeddings().weight, trained.lm_head.weight)
+    trainer.learn()
+    before, after = (model.model.vision_tower.state_dict() for model in (trained, trainer.model))
+    assert all(torch.equal(before[name], after[name]) for name in before)
+    fresh = Plan(minutes=9, output=tmp_path, vision_minutes=1)
+    further = Plan(minutes=9, output=tmp_path, vision_minutes=1, further_from=checkpoint)
+    assert fresh.beginning(61)
+    assert not further.beginning(61)
+    assert fresh.level(61) < further.level(61) == further.difficulty

@@ -8,7 +8,7 @@ from typing import Any
 
 import torch
 
-from annotator.embedded.lessons import pixels_of
+from annotator.embedded.batches import pixels_of
 from annotator.evaluation.measures import Reply, measure, true_answer
 from annotator.evaluation.scenes import ask_unseen, unseen_scene
 from annotator.scenes.questions import Question

@@ -8,7 +8,7 @@ import torch
 from torch import Tensor, nn
 from transformers import AutoProcessor, Florence2ForConditionalGeneration
 
-from annotator.embedded.lessons import GRID, NAMES, GridTruth
+from annotator.embedded.batches import GRID, NAMES, GridTruth
 from annotator.scenes import world
 from annotator.training import IGNORED, Batch, answer_logits
 from schemas.boxes import BINS

@@ -20,7 +20,7 @@ import torch
 from torch import Tensor, nn
 from transformers import AutoProcessor, Florence2ForConditionalGeneration
 
-from annotator.embedded import lessons, teaching
+from annotator.embedded import batches, teaching
 from annotator.embedded.build import build_checkpoint
 from annotator.embedded.exam import examine
 from annotator.embedded.plan import Plan
@@ -96,15 +96,15 @@ class Trainer:
     def _loss(self) -> tuple[Tensor, dict[str, float]]:
         plan, spent = self.plan, self.spent
         smoothing = teaching.neighbours(4.0 if plan.progress(spent) < plan.hard_from else 0.0)
-        some = lessons.scenes(self.rng, plan.images, plan.level(spent))
+        some = batches.scenes(self.rng, plan.images, plan.level(spent))
         if not plan.seeing(spent):
-            some += lessons.scenes(self.rng, plan.images_to_see, 1.0)
-        pixels = lessons.pixels_of([scene.image for scene in some])
+            some += batches.scenes(self.rng, plan.images_to_see, 1.0)
+        pixels = batches.pixels_of([scene.image for scene in some])
         features = self.model.model.get_image_features(pixels).pooler_output
         table = self.model.get_input_embeddings().weight
         figures: dict[str, float]
         seen = features.detach() if plan.seeing(spent) and plan.further_from else features
-        loss, figures = self.heads(seen[:, 1:], table, lessons.grid_truth(some), smoothing)
+        loss, figures = self.heads(seen[:, 1:], table, batches.grid_truth(some), smoothing)
         figures["heads"] = loss.item()
         if plan.seeing(spent):
             return loss, figures
@@ -115,14 +115,14 @@ class Trainer:
     def _answers(
         self, features: Tensor, some: list[Scene], pixels: Tensor, smoothing: Tensor
     ) -> Tensor:
-        tasks = lessons.WEIGHTS
+        tasks = batches.WEIGHTS
         if self.plan.beginning(self.spent):
-            tasks = {task: tasks[task] for task in lessons.FIRST_TASKS}
+            tasks = {task: tasks[task] for task in batches.FIRST_TASKS}
         asked = [
-            lessons.questions_of(scene, self.rng, self.plan.questions, tasks) for scene in some
+            batches.questions_of(scene, self.rng, self.plan.questions, tasks) for scene in some
         ]
         total, count = features.new_zeros(()), features.new_zeros(())
-        for batch in lessons.batches_of(self.tokenizer, pixels, asked, 3):
+        for batch in batches.batches_of(self.tokenizer, pixels, asked, 3):
             loss, weight = teaching.answer_loss(
                 self.model, features, batch, smoothing, self.weights, self.first_location
             )
