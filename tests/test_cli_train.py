@@ -132,9 +132,7 @@ def test_a_training_stops_after_its_minutes(project: Path, tiny_checkpoint: Path
 @pytest.mark.parametrize(
     ("options", "error", "words"),
     [
-        pytest.param(
-            "version: 7", StoreError, r"no version 7: it has 1$", id="an unknown version"
-        ),
+        pytest.param("version: 7", StoreError, r"no version 7: it has 1$", id="an unknown version"),
         pytest.param(
             "tasks: [caption]",
             AnnotatorError,
