@@ -61,7 +61,7 @@ VERBS = {
     ),
     "tag": Verb(
         "annotator.cli.versions",
-        "Give a version a name, the latest by default. A tagged version is never expired.",
+        "Give a version a name, the latest by default.",
     ),
     "rollback": Verb(
         "annotator.cli.versions",

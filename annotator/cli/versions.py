@@ -177,7 +177,7 @@ def tag(
     move: bool,
     delete: bool,
 ) -> None:
-    """Give a version a name, the latest by default. A tagged version is never expired.
+    """Give a version a name, the latest by default.
 
     \b
     Example:
