@@ -23,8 +23,8 @@ from annotator.config_mistakes import NAME, find_mistakes
 from annotator.errors import ConfigError
 from annotator.profiles import Profile, judges_of
 from annotator.yaml_locations import MAX_BYTES, Document, Mistake, Place, read_yaml, shown
-from stages import AnyJudge, AnyProposer
 from stages.base import Model, normalise_tasks
+from stages.catalogue import AnyJudge, AnyProposer
 
 Entry = TypeVar("Entry")
 Name = Annotated[str, StringConstraints(pattern=NAME, max_length=64)]

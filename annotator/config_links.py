@@ -7,8 +7,8 @@ from itertools import islice
 from pathlib import Path
 
 from annotator.yaml_locations import Document, Mistake, Place, shown
-from stages import JUDGES, PROPOSERS
 from stages.base import Stage, normalise_task
+from stages.catalogue import JUDGES, PROPOSERS
 
 EMBEDDED = "embedded"
 MANY = 200

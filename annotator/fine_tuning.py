@@ -21,7 +21,7 @@ from annotator.lessons import Syllabus
 from annotator.store import Store
 from annotator.training import TrainingLog, TrainingSettings, fit, room_in
 from schemas.ids import recipe_id
-from stages.base import StageError
+from stages.errors import StageError
 from stages.florence2.checkpoint import find_files, identity
 
 PROVENANCE = "training.json"

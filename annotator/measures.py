@@ -9,7 +9,7 @@ from typing import Any
 from annotator.parts import Part, write_finished
 from schemas.annotations import Annotations
 from schemas.ids import recipe_id
-from stages import AnyJudge
+from stages.catalogue import AnyJudge
 
 Measures = list[dict[str, Any]]
 """Of one shard: one per judge that needs statistics, in the order of the judges."""

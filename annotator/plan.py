@@ -17,8 +17,8 @@ from annotator.shard_tasks import Judging, ShardTask
 from annotator.shards import ShardRef, expand_shards
 from schemas.ids import recipe_id
 from schemas.tables import SCHEMA_VERSION
-from stages import AnyJudge
-from stages.base import StageError
+from stages.catalogue import AnyJudge
+from stages.errors import StageError
 
 Todo = Literal["nothing", "judge", "propose"]
 SIDECARS_BEHAVIOUR = 1

@@ -4,7 +4,7 @@ from typing import Literal
 
 from pydantic import TypeAdapter
 
-from stages import JUDGES, AnyJudge
+from stages.catalogue import JUDGES, AnyJudge
 
 Profile = Literal["permissive", "strict"]
 

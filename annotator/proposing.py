@@ -17,8 +17,8 @@ from schemas.columns import Column
 from schemas.ids import image_id
 from schemas.samples import Problem, Sample, UnreadableImage, decode_image
 from schemas.tables import HUMAN, LABEL_TABLES
-from stages import AnyProposer
 from stages.base import Model, Session
+from stages.catalogue import AnyProposer
 
 IMAGES_AT_ONCE = 32
 PIXELS_AT_ONCE = 100_000_000

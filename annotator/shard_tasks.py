@@ -6,8 +6,8 @@ from pathlib import Path
 from typing import Any
 
 from annotator.shards import ShardRef
-from stages import AnyJudge, AnyProposer
 from stages.base import Model
+from stages.catalogue import AnyJudge, AnyProposer
 
 
 @dataclass(frozen=True)

@@ -12,7 +12,7 @@ from annotator.proposing import propose_shard, stamp
 from annotator.shard_tasks import Judging, ShardResult, ShardTask
 from schemas.annotations import Annotations, image_states
 from schemas.tables import LABEL_TABLES
-from stages.base import StageError
+from stages.errors import StageError
 
 CANDIDATES = ("images", "texts", "regions", "phrases", "problems")
 JUDGED = ("images", "verdicts")

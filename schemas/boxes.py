@@ -1,12 +1,13 @@
 """Boxes as arrays (n, 4): `bbox_xyxy`, float pixels, x0 y0 x1 y1; and Florence-2's bins."""
 
 from dataclasses import dataclass
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
-from schemas.columns import Flags, Rows
+if TYPE_CHECKING:
+    from schemas.columns import Flags, Rows
 
 BINS = 1000
 THOUSANDTHS = 3
@@ -82,20 +83,20 @@ def aligned_ios(a: Floats, b: Floats) -> Floats:
 class Pairs:
     """Pairs of rows that compete: in each the better row wins; best winner first."""
 
-    winner: Rows
-    loser: Rows
+    winner: "Rows"
+    loser: "Rows"
     iou: Floats
     shift: Floats  # the largest distance between two edges of one side
 
     def __len__(self) -> int:
         return len(self.winner)
 
-    def among(self, rows: Flags) -> "Pairs":
+    def among(self, rows: "Flags") -> "Pairs":
         """Those of which both are among these rows."""
         both = rows[self.winner] & rows[self.loser]
         return Pairs(self.winner[both], self.loser[both], self.iou[both], self.shift[both])
 
-    def ranked(self, rank: Rows) -> "Pairs":
+    def ranked(self, rank: "Rows") -> "Pairs":
         """The same pairs where another `rank` (distinct numbers) says which row is better."""
         swap = rank[self.winner] > rank[self.loser]
         winner = np.where(swap, self.loser, self.winner)
@@ -105,7 +106,7 @@ class Pairs:
 
 
 def competing_pairs(
-    bbox_xyxy: Floats, groups: Rows, rank: Rows, among: Flags, slack: float = 0.0
+    bbox_xyxy: Floats, groups: "Rows", rank: "Rows", among: "Flags", slack: float = 0.0
 ) -> Pairs:
     """Every two rows `among` one group whose boxes touch, or whose edges are at most `slack` apart;
     a lower `rank` (distinct numbers) is better."""
@@ -116,7 +117,7 @@ def competing_pairs(
     return Pairs(first, second, overlap, shift).ranked(rank)
 
 
-def suppressing_pairs(pairs: Pairs, count: int, chosen: Flags) -> Rows:
+def suppressing_pairs(pairs: Pairs, count: int, chosen: "Flags") -> "Rows":
     """Greedy suppression by the chosen pairs: which one drops each of `count` rows, -1: it stays.
 
     A row that is dropped drops nothing itself.
@@ -132,7 +133,7 @@ def suppressing_pairs(pairs: Pairs, count: int, chosen: Flags) -> Rows:
     return losing_pairs(pairs, count, chosen & ~dropped[pairs.winner])
 
 
-def losing_pairs(pairs: Pairs, count: int, chosen: Flags) -> Rows:
+def losing_pairs(pairs: Pairs, count: int, chosen: "Flags") -> "Rows":
     """For each of `count` rows the first chosen pair that it loses, -1 where there is none."""
     by = np.full(count, -1)
     last_first = np.flatnonzero(chosen)[::-1]  # of equal rows the last written stays
@@ -140,7 +141,7 @@ def losing_pairs(pairs: Pairs, count: int, chosen: Flags) -> Rows:
     return by
 
 
-def per_row(values: NDArray[Any], by: Rows) -> NDArray[Any]:
+def per_row(values: NDArray[Any], by: "Rows") -> NDArray[Any]:
     """A pair's value for each row that a pair stands for, 0 for the others."""
     rows = np.zeros(len(by), dtype=values.dtype)
     hit = by >= 0
@@ -148,7 +149,7 @@ def per_row(values: NDArray[Any], by: Rows) -> NDArray[Any]:
     return rows
 
 
-def _touching(bbox_xyxy: Floats, groups: Rows, slack: float) -> tuple[Rows, Rows]:
+def _touching(bbox_xyxy: Floats, groups: "Rows", slack: float) -> "tuple[Rows, Rows]":
     """A sweep along x: its cost follows the pairs that share a column, not the square of rows."""
     order = np.lexsort((bbox_xyxy[:, 0], groups))
     low, group = bbox_xyxy[order, :2], groups[order]

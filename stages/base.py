@@ -15,10 +15,6 @@ from schemas.samples import Sample
 from schemas.tables import VERDICT_ROWS, VERDICTS
 
 
-class StageError(Exception):
-    """Something the user can mend, in one sentence: an unknown checkpoint, a missing extra."""
-
-
 class Model(BaseModel):
     """A checkpoint as pipelines.yaml names it."""
 

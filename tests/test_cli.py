@@ -13,7 +13,7 @@ import pytest
 import annotator.cli
 from annotator.cli import main
 from annotator.errors import AnnotatorError
-from stages.base import StageError
+from stages.errors import StageError
 
 ROOT = Path(__file__).parent.parent
 CONFIG = """\

@@ -12,10 +12,10 @@ from config_text import GOOD, edited, load
 from annotator.config import Config, Pipeline, TaughtTask, load_config, resolved_models
 from annotator.errors import ConfigError
 from annotator.lessons import TEACHABLE
-from stages import JUDGES
+from stages.catalogue import JUDGES
 from stages.filter_regions import FilterRegions
 from stages.filter_texts import FilterTexts
-from stages.florence2 import Florence2
+from stages.florence2.stage import Florence2
 from stages.merge_human import MergeHuman
 
 ROOT = Path(__file__).parent.parent

@@ -6,7 +6,7 @@ from typing import get_args
 import pytest
 from config_text import edited, mistakes
 
-from stages import JUDGES
+from stages.catalogue import JUDGES
 from stages.florence2.prompts import Task
 
 *TASKS, LAST_TASK = (repr(task) for task in get_args(Task))

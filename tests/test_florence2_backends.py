@@ -5,7 +5,8 @@ import sys
 import pytest
 import torch
 
-from stages.base import Model, StageError
+from stages.base import Model
+from stages.errors import StageError
 from stages.florence2.encoders import TorchEncoders, open_encoders
 from stages.florence2.portable import PROMPT_ENCODER, VISION_TOWER, export_onnx
 from stages.florence2.prompts import build_prompt

@@ -3,7 +3,8 @@ import logging
 import pytest
 import torch
 
-from stages.base import Model, StageError
+from stages.base import Model
+from stages.errors import StageError
 from stages.florence2.canary import check_answers
 from stages.florence2.checkpoint import load_checkpoint
 

@@ -2,9 +2,9 @@ import random
 
 import pytest
 
-from stages.florence2 import Florence2
 from stages.florence2.cascades import Inquiry, KnownRegion
 from stages.florence2.prompts import TASKS
+from stages.florence2.stage import Florence2
 from stages.florence2.tiling import View
 
 GROUNDING = "caption_to_phrase_grounding"

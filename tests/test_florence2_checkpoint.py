@@ -9,9 +9,10 @@ import pytest
 from huggingface_hub.errors import LocalEntryNotFoundError
 from safetensors.torch import load_file, save_file
 
-from stages.base import Model, StageError
-from stages.florence2 import Florence2
+from stages.base import Model
+from stages.errors import StageError
 from stages.florence2.checkpoint import identity, load_checkpoint
+from stages.florence2.stage import Florence2
 
 SHARED = "model.language_model.shared.weight"
 PROJECTION = "model.multi_modal_projector.image_projection.weight"
@@ -67,7 +68,7 @@ def test_the_identity_of_a_stage_is_its_checkpoint_s_content_without_the_batch_s
 
 def test_the_identity_is_told_without_torch(folder):
     code = (
-        "import sys; from stages.base import Model; from stages.florence2 import Florence2; "
+        "import sys; from stages.base import Model; from stages.florence2.stage import Florence2; "
         f"Florence2(model='m', tasks=['od']).identity({{'m': Model(checkpoint={str(folder)!r})}}); "
         "print('torch' in sys.modules, 'transformers' in sys.modules)"
     )

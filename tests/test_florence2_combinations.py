@@ -1,7 +1,7 @@
 import pytest
 from pydantic import ValidationError
 
-from stages.florence2 import Florence2
+from stages.florence2.stage import Florence2
 
 GROUNDING = "caption_to_phrase_grounding"
 DETECTION = "open_vocabulary_detection"

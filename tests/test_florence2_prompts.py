@@ -5,8 +5,8 @@ import pytest
 from transformers import AutoProcessor
 
 from stages.base import normalise_task
-from stages.florence2 import Florence2
 from stages.florence2.prompts import TASKS, build_prompt
+from stages.florence2.stage import Florence2
 
 BOX = (10, 20, 700, 999)
 ABOUT = {

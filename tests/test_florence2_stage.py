@@ -4,8 +4,8 @@ import pytest
 from schemas.annotations import Annotations
 from schemas.samples import Sample
 from stages.base import Model
-from stages.florence2 import Florence2
 from stages.florence2.prompts import GROUNDING, PHRASE_TASKS, TASKS
+from stages.florence2.stage import Florence2
 
 
 def columns(table, *names):

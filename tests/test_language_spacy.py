@@ -6,7 +6,7 @@ import pytest
 import spacy
 from spacy.tokens import Doc
 
-from stages.base import StageError
+from stages.errors import StageError
 from stages.language import Kind, language_named, parse, parser_identity
 from stages.language.spacy_pipeline import SpacyPipeline
 

@@ -184,7 +184,7 @@ def _reader_left() -> bool:
 
 def _mendable(error: Exception) -> str | None:
     """The sentence for the user, None where there is nothing that a user could do."""
-    from stages.base import StageError
+    from stages.errors import StageError
 
     if isinstance(error, AnnotatorError | StageError):
         return str(error)

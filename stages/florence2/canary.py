@@ -9,7 +9,7 @@ from PIL import Image, ImageDraw
 from transformers import GenerationConfig
 from transformers.modeling_outputs import BaseModelOutput
 
-from stages.base import StageError
+from stages.errors import StageError
 from stages.florence2.prompts import build_prompt
 
 if TYPE_CHECKING:

@@ -9,11 +9,13 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from stages.base import Model, StageError
+from stages.errors import StageError
 from stages.florence2.vocabulary import Vocabulary
 
 if TYPE_CHECKING:
     import torch
+
+    from stages.base import Model
 
 FILES = (
     "config.json",
@@ -55,7 +57,7 @@ class Checkpoint:
         return sum(weight.numel() for weight in self.model.parameters())
 
 
-def load_checkpoint(model: Model) -> Checkpoint:
+def load_checkpoint(model: "Model") -> Checkpoint:
     """Weights, image processor and vocabulary; StageError in one sentence."""
     from stages.florence2.canary import check_answers
 
@@ -73,7 +75,7 @@ def load_checkpoint(model: Model) -> Checkpoint:
     return loaded
 
 
-def identity(model: Model) -> dict[str, Any]:
+def identity(model: "Model") -> dict[str, Any]:
     """What of a checkpoint can change a label, as JSON; reads files only, torch stays unloaded."""
     folder, revision = find_files(model)
     _check_format(model, folder)
@@ -86,7 +88,7 @@ def identity(model: Model) -> dict[str, Any]:
     }
 
 
-def find_files(model: Model) -> tuple[Path, str | None]:
+def find_files(model: "Model") -> tuple[Path, str | None]:
     """The folder of a checkpoint, and the resolved commit of a Hub id (downloaded when needed)."""
     folder = Path(model.checkpoint).expanduser()
     if folder.is_dir():
@@ -135,7 +137,7 @@ def _digest(files: tuple[tuple[str, int, int], ...]) -> str:
     return whole.hexdigest()
 
 
-def _check_format(model: Model, folder: Path) -> None:
+def _check_format(model: "Model", folder: Path) -> None:
     path = folder / "config.json"
     try:
         config = json.loads(path.read_text(encoding="utf-8"))
@@ -167,7 +169,7 @@ def _check_format(model: Model, folder: Path) -> None:
 
 
 @contextmanager
-def _loading(model: Model) -> Iterator[None]:
+def _loading(model: "Model") -> Iterator[None]:
     """Whatever a loader raises on a broken file becomes one sentence."""
     try:
         yield
@@ -180,7 +182,7 @@ def _loading(model: Model) -> Iterator[None]:
         ) from error
 
 
-def _device(model: Model) -> "torch.device":
+def _device(model: "Model") -> "torch.device":
     import torch
 
     available = torch.cuda.is_available()
@@ -189,7 +191,7 @@ def _device(model: Model) -> "torch.device":
     return torch.device("cuda" if available and model.device != "cpu" else "cpu")
 
 
-def _load_model(model: Model, folder: Path) -> Any:
+def _load_model(model: "Model", folder: Path) -> Any:
     import torch
     from transformers import Florence2ForConditionalGeneration, GenerationConfig
     from transformers.utils import logging
@@ -229,7 +231,7 @@ def _load_processors(folder: Path) -> tuple[Any, Any]:
     return images, tokenizer
 
 
-def _check_ids(model: Model, network: Any, vocabulary: Vocabulary) -> None:
+def _check_ids(model: "Model", network: Any, vocabulary: Vocabulary) -> None:
     text = network.config.text_config
     ids = {
         "bos_token_id": (text.bos_token_id, vocabulary.bos),

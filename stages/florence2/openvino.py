@@ -8,7 +8,7 @@ from PIL import Image
 from torch.export import ExportedProgram
 from torch.nn.utils.rnn import pad_sequence
 
-from stages.base import StageError
+from stages.errors import StageError
 from stages.florence2.checkpoint import Checkpoint
 from stages.florence2.portable import prompt_program, quiet, vision_program
 from stages.florence2.prompts import Prompt

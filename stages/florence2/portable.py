@@ -12,7 +12,7 @@ import torch
 from torch import nn
 from torch.export import Dim, ExportedProgram
 
-from stages.base import StageError
+from stages.errors import StageError
 from stages.florence2.checkpoint import Checkpoint
 
 VISION_TOWER, PROMPT_ENCODER = "vision_tower.onnx", "prompt_encoder.onnx"

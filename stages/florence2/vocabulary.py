@@ -5,7 +5,7 @@ from dataclasses import dataclass, field
 from typing import Any
 
 from schemas.boxes import BINS
-from stages.base import StageError
+from stages.errors import StageError
 
 
 @dataclass(frozen=True, slots=True)

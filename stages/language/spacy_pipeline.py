@@ -9,7 +9,7 @@ import numpy as np
 import pyarrow as pa
 
 from schemas.columns import Flags, Rows
-from stages.base import StageError
+from stages.errors import StageError
 from stages.language.lexicon import COUNTS
 from stages.language.parse import Kind, Tokens
 
