@@ -6,41 +6,24 @@ import re
 import urllib.error
 import urllib.request
 from collections.abc import Iterator, Sequence
-from dataclasses import dataclass
 from pathlib import Path
 from typing import IO, Any, cast
-from urllib.parse import urlsplit, urlunsplit
+from urllib.parse import urlsplit
 
 import fsspec
 from braceexpand import braceexpand
 
 from annotator.errors import AnnotatorError, MissingDependency, ShardError
+from annotator.shard_ref import SCENES, ShardRef
 from schemas.ids import canonical_json
 
 MAX_SHARDS_PER_PATTERN = 1_000_000
-SCENES = "scenes://"
 _SUFFIX = re.compile(r"\.(tar|tar\.gz|tgz)$", re.IGNORECASE)
 _RANGE = re.compile(r"\{(-?\d+)\.\.(-?\d+)")
 _GLOB = re.compile(r"[*?\[]")
 _WEB = ("http://", "https://")
 _EXTRAS = {"s3": "s3", "s3a": "s3", "http": "http", "https": "http"}
 _BLOCK = 1 << 20
-
-
-@dataclass(frozen=True)
-class ShardRef:
-    """One shard; `name` is its base name without .tar, .tar.gz or .tgz, unique within a run."""
-
-    url: str
-    name: str
-
-    @property
-    def address(self) -> str:
-        """The url without query, user and password, which may be secret: for tables and people."""
-        if "://" not in self.url:
-            return self.url
-        parts = urlsplit(self.url)
-        return urlunsplit((parts.scheme, parts.netloc.rpartition("@")[2], parts.path, "", ""))
 
 
 def expand_shards(patterns: Sequence[str], base: Path) -> list[ShardRef]:

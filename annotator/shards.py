@@ -17,14 +17,13 @@ from contextlib import closing
 from dataclasses import dataclass, field
 
 from annotator.shard_addresses import (
-    SCENES,
-    ShardRef,
     expand_shards,
     fingerprint,
     open_stream,
     ref_of,
     shard_sha256,
 )
+from annotator.shard_ref import SCENES, ShardRef
 from annotator.tar_stream import DAMAGE, Archive, Member, TarBytes
 from schemas.samples import IMAGE_SUFFIXES, Problem, Sample
 

@@ -17,7 +17,7 @@ from annotator.errors import ShardError
 from annotator.scenes import language, world
 from annotator.scenes.draw import Scene, Thing, draw_scene
 from annotator.scenes.noise import noisy_things
-from annotator.shard_addresses import SCENES, ShardRef
+from annotator.shard_ref import SCENES, ShardRef
 from schemas.samples import Sample
 
 SCENES_PER_SHARD = 32
