@@ -6,7 +6,8 @@ from collections.abc import Callable, Iterable, Iterator, Sequence
 from concurrent.futures import FIRST_COMPLETED, Future, ProcessPoolExecutor, wait
 from concurrent.futures.process import BrokenProcessPool
 from contextlib import suppress
-from multiprocessing import get_context
+from multiprocessing import get_context, parent_process
+from threading import Thread
 from typing import Any, TypeVar
 
 from annotator.errors import AnnotatorError, MissingDependency
@@ -48,7 +49,7 @@ def _pool(
 
 def _processes(count: int, workers: int) -> ProcessPoolExecutor:
     context = get_context("spawn")
-    return ProcessPoolExecutor(count, context, _set_threads, (threads_per_worker(workers),))
+    return ProcessPoolExecutor(count, context, _begin, (threads_per_worker(workers),))
 
 
 def _drain(
@@ -95,9 +96,18 @@ def threads_per_worker(workers: int) -> int:
     return max(1, cores // workers)
 
 
-def _set_threads(threads: int) -> None:
+def _begin(threads: int) -> None:
     # Before torch is imported in the new process: it reads the variable once.
     os.environ["OMP_NUM_THREADS"] = str(threads)
+    Thread(target=_die_with_the_run, daemon=True).start()
+
+
+def _die_with_the_run() -> None:
+    """A worker whose run was killed would wait for its next task for ever, with a model loaded."""
+    run = parent_process()
+    assert run is not None, "begun in a worker"
+    run.join()
+    os._exit(1)
 
 
 def dask(work: Work[T, R], lost: Lost[T, R], tasks: Sequence[T], workers: int) -> Iterator[int | R]:

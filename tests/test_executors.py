@@ -1,5 +1,7 @@
 import os
 import signal
+import subprocess
+import sys
 from collections.abc import Iterator
 from pathlib import Path
 
@@ -62,6 +64,28 @@ def test_a_task_that_always_kills_its_worker_is_given_up_and_the_others_are_done
     tasks = [str(tmp_path / "good"), str(tmp_path / "fatal")]
     done, _ = results("local", die_on_the_first_try, tasks, 2)
     assert done == ["done good", "fatal: its worker died 3 times; is memory short?"]
+
+
+KILLED_RUN = """
+import os, sys
+from annotator.executors import executor
+
+def count(task):
+    yield 1
+
+if __name__ == "__main__":
+    for _ in executor("local")(count, None, ["a"], 2):
+        os.kill(os.getpid(), 9)
+"""
+
+
+@pytest.mark.slow
+def test_workers_end_when_their_run_is_killed(tmp_path: Path) -> None:
+    script = tmp_path / "run.py"
+    script.write_text(KILLED_RUN)
+    # Its output ends when the last process does that could write to it: workers are among them.
+    run = subprocess.run([sys.executable, str(script)], stdout=subprocess.PIPE, check=False)
+    assert run.returncode == -signal.SIGKILL
 
 
 def test_an_unknown_executor_is_named_with_those_that_there_are() -> None:
