@@ -5,10 +5,13 @@ import re
 from collections.abc import Container, Iterable, Iterator, Mapping, Sequence
 from itertools import islice
 from pathlib import Path
+from typing import TypeGuard
 
 from annotator.yaml_locations import Document, Mistake, Place, shown
+from schemas.tables import HUMAN
 from stages.base import Stage, normalise_task
 from stages.catalogue import JUDGES, PROPOSERS
+from stages.florence2.prompts import BOX_TASKS, TASKS
 
 EMBEDDED = "embedded"
 MANY = 200
@@ -96,6 +99,7 @@ class Links:
         options = block(step)
         cls = _KINDS[kind][str(options["stage"])]
         self._check_model(cls, place, options)
+        self._check_sources(place, options)
         if kind == "propose" and self._is_there_already(place, options):
             text = f"{options['stage']} is there already: give one stage all its tasks"
             self._note(place, text)
@@ -117,6 +121,21 @@ class Links:
     def _check_model(self, cls: type[Stage], place: Place, options: Mapping[str, object]) -> None:
         if "model" in cls.model_fields and isinstance(name := options.get("model"), str):
             self._check_name((*place, "model"), "model", name, self._models)
+
+    def _check_sources(self, place: Place, options: Mapping[str, object]) -> None:
+        """Whose regions a stage asks about: a misspelt name would find nothing, in silence.
+
+        Of a task that it does not do, or that finds no boxes, the stage itself complains.
+        """
+        steps = _items(value_at(self._document.value, place[:-1]))
+        before = [block(step).get("stage") for number, step in steps if number < int(place[-1])]
+        own = [normalise_task(task) for _, task in _items(options.get("tasks")) if _is_text(task)]
+        known = [*(task for task in own if task in BOX_TASKS), HUMAN, *filter(_is_text, before)]
+        for number, source in _items(options.get("regions_from")):
+            if _is_text(source) and (name := normalise_task(source)) not in {*TASKS, *known}:
+                rest = did_you_mean(name, known) or f": there is {listed(known)}"
+                text = f"no regions come from {shown(source)}{rest}"
+                self._note((*place, "regions_from", number), text)
 
     def _check_trainings(self) -> None:
         pipelines = block(self._document.value, "pipelines")
@@ -145,6 +164,10 @@ def block(value: object, *keys: str) -> dict[str, object]:
     for key in keys:
         value = value.get(key) if isinstance(value, dict) else None
     return value if isinstance(value, dict) else {}
+
+
+def _is_text(value: object) -> TypeGuard[str]:
+    return isinstance(value, str)
 
 
 def _items(value: object) -> Iterator[tuple[int, object]]:

@@ -4,7 +4,7 @@ from pathlib import Path
 from typing import get_args
 
 import pytest
-from config_text import edited, mistakes
+from config_text import edited, load, mistakes
 
 from stages.catalogue import JUDGES
 from stages.florence2.prompts import Task
@@ -306,6 +306,30 @@ def test_a_mistake_is_named_with_its_line(
     tmp_path: Path, old: str, new: str, expected: str
 ) -> None:
     assert mistakes(tmp_path, edited(old, new)) == [expected]
+
+
+@pytest.mark.parametrize(
+    ("sources", "expected"),
+    [
+        pytest.param("[odd]", "'odd', did you mean 'od'?", id="a task"),
+        pytest.param("[Humans]", "'Humans', did you mean 'human'?", id="people"),
+        pytest.param("[yolo]", "'yolo': there is od, human", id="like no other"),
+        pytest.param("[filter_scores]", "'filter_scores': there is od, human", id="a judge"),
+    ],
+)
+def test_a_source_that_finds_no_regions_is_named(
+    tmp_path: Path, sources: str, expected: str
+) -> None:
+    tasks = "tasks: [od, region_to_category]"
+    text = edited("tasks: [caption, od]", f"{tasks}\n        regions_from: {sources}")
+    place = "pipelines.first.propose[0].regions_from[0]"
+    assert mistakes(tmp_path, text) == [f"12: {place}: no regions come from {expected}"]
+
+
+def test_regions_come_from_tasks_and_people(tmp_path: Path) -> None:
+    tasks = "tasks: [<OD>, region_to_category]\n        regions_from: [OD, <human>]"
+    [stage] = load(tmp_path, edited("tasks: [caption, od]", tasks)).pipelines["first"].propose
+    assert stage.model_dump()["regions_from"] == ("od", "human")
 
 
 def test_every_mistake_is_reported_at_once_sorted_by_line(tmp_path: Path) -> None:

@@ -126,7 +126,8 @@ def test_a_query_without_letters_is_refused():
         pytest.param({"tasks": ["od", "<REGION_TO_OCR>"]}, id="objects by default"),
         pytest.param({"tasks": [DETECTION], "queries": ["dog", "<3"]}, id="queries alone"),
         pytest.param(
-            {"tasks": ["caption", GROUNDING, DETECTION], "phrases_from": ["caption"]}, id="phrases"
+            {"tasks": ["caption", GROUNDING, DETECTION], "phrases_from": ["<CAPTION>"]},
+            id="phrases",
         ),
         pytest.param({"tasks": ["od"], "tiling": "always", "tile_size": 512}, id="tiles"),
     ],

@@ -53,7 +53,7 @@ class Florence2(Proposer):
         description="most boxes of an image that the region_to_… tasks are asked about: a "
         "person's, then those with the best scores; of boxes at one place (IoU 0.8) the best",
     )
-    phrases_from: tuple[CaptionTask, ...] = Field(
+    phrases_from: Annotated[tuple[CaptionTask, ...], BeforeValidator(normalise_tasks)] = Field(
         (),
         description="captions whose grounded phrases are looked for again, by "
         "referring_expression_segmentation and open_vocabulary_detection",
