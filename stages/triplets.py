@@ -8,7 +8,7 @@ import pyarrow as pa
 
 from schemas.annotations import Annotations, region_bins, rows_of
 from schemas.boxes import Floats
-from schemas.columns import Numbers, Rows, dense, group_codes, numbers
+from schemas.columns import Flags, Numbers, Rows, dense, group_codes, numbers
 from stages.language import language_named, parse
 from stages.language.parse import Parsed
 
@@ -18,6 +18,7 @@ class Triplets:
     """One entry per row of `phrases`."""
 
     annotations: Annotations
+    parser: str
     parsed: Parsed
     text_row: Rows
     """Row of the text that says it and of the region that shows it, -1 where there is none."""
@@ -35,7 +36,8 @@ class Triplets:
             )
             for kind in ("text", "region")
         ]
-        return cls(annotations, parse(language_named(parser), phrases["phrase"]), *rows)
+        parsed = parse(language_named(parser), phrases["phrase"])
+        return cls(annotations, parser, parsed, *rows)
 
     @property
     def phrases(self) -> pa.Table:
@@ -73,6 +75,11 @@ class Triplets:
         """Equal for rows that say the same words at the same place of one caption."""
         places = [self.phrases[name] for name in ("char_start", "char_end", "phrase")]
         return dense(self.caption_code * (len(self.phrases) + 1) + group_codes(places))
+
+    def inside(self, one: Rows, other: Rows) -> Flags:
+        """Pair by pair of rows: does the span of one lie in the span of the other?"""
+        start, end = self.span
+        return np.asarray((start[other] <= start[one]) & (end[one] <= end[other]))
 
     def of_region(self, column: str) -> Numbers:
         """A number of the region that shows it, NaN where there is none."""

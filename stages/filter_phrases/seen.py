@@ -1,0 +1,114 @@
+"""What other answers about the image say of a phrase's place: the thing (G7), its looks (G11)."""
+
+from collections.abc import Iterator
+
+import numpy as np
+import pyarrow as pa
+import pyarrow.compute as pc
+
+from schemas.annotations import kept_mask, local_ids, region_bins
+from schemas.columns import Flags, Rows, is_in
+from stages.base import Finding
+from stages.language import Kind, Language, Parsed, language_named, parse
+from stages.triplets import Triplets
+from stages.witnesses import Places, best_sighting
+
+_DESCRIPTION = "description"
+
+
+def unseen(
+    triplets: Triplets, kept: Flags, tasks: tuple[str, ...], min_iou: float
+) -> Iterator[Finding]:
+    """A noun that no witness names in any image is not judged: detectors have few categories."""
+    witness = _witnesses(triplets, tasks)
+    mine, theirs = _places(triplets, witness)
+    seen = best_sighting(mine, theirs)
+    wrong = np.flatnonzero((seen.iou < min_iou) & mine.known_to(theirs) & kept)
+    instead = best_sighting(mine.rows(wrong), theirs, named=False).row
+    told = np.full(len(kept), -1)
+    told[wrong] = np.where(instead >= 0, witness[instead] if len(witness) else -1, -1)
+    rejected = np.zeros(len(kept), dtype=bool)
+    rejected[wrong] = True
+    details = _named(triplets).take(pa.array(told, mask=told < 0))
+    yield Finding("g7_existence", "quarantine", rejected, seen.iou, min_iou, details)
+
+
+def looking_otherwise(
+    triplets: Triplets, kept: Flags, tasks: tuple[str, ...], min_iou: float
+) -> Iterator[Finding]:
+    """Held against the description of its own region, else against what is seen in its place; a
+    name without any attribute describes nothing."""
+    parser, labels = language_named(triplets.parser), _labels(triplets)
+    witness = _witnesses(triplets, tasks)
+    witness = witness[_describes(parser, labels)[witness]]
+    seen = best_sighting(*_places(triplets, witness))
+    row = np.where(seen.iou >= min_iou, np.append(witness, -1)[seen.row], -1)
+    own = _descriptions(triplets)
+    own = pc.if_else(pa.array(_describes(parser, own)), own, None)
+    said = pc.coalesce(own, labels.take(pa.array(row, mask=row < 0)))
+    missing = _missing(triplets.parsed, parse(parser, said))
+    yield Finding("g11_attributes", "flag", kept & (missing > 0), missing, 0, said)
+
+
+def _witnesses(triplets: Triplets, tasks: tuple[str, ...]) -> Rows:
+    """Rows of the regions that stand and were found without being asked for the phrase."""
+    regions = triplets.annotations.regions
+    return np.flatnonzero(is_in(regions["task"], tasks) & kept_mask(triplets.annotations, "region"))
+
+
+def _places(triplets: Triplets, witness: Rows) -> tuple[Places, Places]:
+    """Of the phrases and of the witnesses."""
+    regions, phrases = triplets.annotations.regions, triplets.phrases
+    names = parse(language_named(triplets.parser), _labels(triplets).take(pa.array(witness)))
+    image_id = regions["image_id"].combine_chunks().take(pa.array(witness))
+    every = Places.of(
+        pa.concat_arrays([phrases["image_id"].combine_chunks(), image_id]),
+        np.concatenate([triplets.bins, region_bins(triplets.annotations)[witness]]),
+        pa.concat_arrays([triplets.head, names.heads()]),
+    )
+    count = len(phrases)
+    return every.rows(np.arange(count)), every.rows(np.arange(count, count + len(witness)))
+
+
+def _labels(triplets: Triplets) -> pa.Array:
+    regions = triplets.annotations.regions
+    return pc.coalesce(regions["category"], regions["text"]).combine_chunks()
+
+
+def _named(triplets: Triplets) -> pa.Array:
+    """Local id of each region and what it says."""
+    names = local_ids(triplets.annotations.regions, "region")
+    return pc.binary_join_element_wise(names, _labels(triplets), ": ", null_handling="skip")
+
+
+def _descriptions(triplets: Triplets) -> pa.Array:
+    """The first text that describes the region of each phrase, NULL where there is none."""
+    texts, phrases = triplets.annotations.texts, triplets.phrases
+    texts = texts.filter(pa.array(is_in(texts["level"], (_DESCRIPTION,))))
+    number = pc.cast(phrases["region_no"], pa.string())
+    region = pc.binary_join_element_wise(phrases["region_source"], "region", number, "/")
+    asked = pc.binary_join_element_wise(phrases["image_id"], region, "\n").combine_chunks()
+    about = pc.binary_join_element_wise(texts["image_id"], texts["parent"], "\n").combine_chunks()
+    found = pc.index_in(asked, value_set=about.drop_null())
+    return texts.filter(pc.is_valid(about))["text"].combine_chunks().take(found)
+
+
+def _describes(parser: Language, strings: pa.Array) -> Flags:
+    return np.asarray(parse(parser, strings).count(Kind.ATTRIBUTE) > 0)
+
+
+def _missing(phrases: Parsed, said: Parsed) -> np.ndarray:
+    """How many of a phrase's attributes, numerals aside, are not among the words said; 0 where
+    nothing was said."""
+    tokens = phrases.tokens
+    words = pa.concat_arrays([tokens.lemma, said.tokens.lemma]).dictionary_encode()
+    code, size = words.indices.to_numpy().astype(np.int64), len(words.dictionary) + 1
+    attribute = np.flatnonzero((tokens.kind == Kind.ATTRIBUTE) & np.isnan(tokens.count))
+    held = np.flatnonzero((phrases.row >= 0) & (said.row >= 0))
+    first = np.searchsorted(tokens.text[attribute], phrases.row[held])
+    count = np.searchsorted(tokens.text[attribute], phrases.row[held], side="right") - first
+    row = np.repeat(held, count)
+    place = np.repeat(first - (np.cumsum(count) - count), count) + np.arange(count.sum())
+    wanted = said.row[row] * size + code[attribute[place]]
+    told = said.tokens.text * size + code[len(tokens) :]
+    return np.bincount(row[~np.isin(wanted, told)], minlength=len(phrases.row))
