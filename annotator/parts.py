@@ -172,12 +172,13 @@ def write_finished(path: Path, write: Callable[[Path], Any]) -> None:
     """Whole or not at all, also when the machine loses power."""
     temporary = path.with_name(f"{path.name}.tmp")
     write(temporary)
-    _sync(temporary)
+    sync(temporary)
     temporary.replace(path)
-    _sync(path.parent)
+    sync(path.parent)
 
 
-def _sync(path: Path) -> None:
+def sync(path: Path) -> None:
+    """Once this returns, a file or a folder outlives the loss of power."""
     descriptor = os.open(path, os.O_RDONLY)
     try:
         os.fsync(descriptor)

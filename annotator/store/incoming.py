@@ -1,6 +1,6 @@
 """What is about to come in: the files of shards, checked and counted before the transaction."""
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -14,6 +14,9 @@ KEYS = {"images": ("image_id",)} | dict.fromkeys(
     LABEL_TABLES.values(), ("image_id", "source", "label_no")
 )
 """Table → columns in which no two rows of a shard are equal; the lake itself enforces no keys."""
+
+ROWS_AT_ONCE = 1_000_000
+"""Rows of all tables that are checked at a time: memory then does not grow with a run."""
 
 
 @dataclass(frozen=True)
@@ -36,6 +39,24 @@ class ShardCommit:
 
 def check_incoming(connection: duckdb.DuckDBPyConnection, shards: Sequence[ShardCommit]) -> None:
     """StoreError for a file that holds another shard, other rows than promised, or a key twice."""
+    for batch in _batches(shards):
+        _check_batch(connection, batch)
+
+
+def _batches(shards: Sequence[ShardCommit]) -> Iterator[list[ShardCommit]]:
+    batch: list[ShardCommit] = []
+    rows = 0
+    for shard in shards:
+        batch.append(shard)
+        rows += sum(shard.rows.values())
+        if rows >= ROWS_AT_ONCE:
+            yield batch
+            batch, rows = [], 0
+    if batch:
+        yield batch
+
+
+def _check_batch(connection: duckdb.DuckDBPyConnection, shards: Sequence[ShardCommit]) -> None:
     for table in sorted({table for shard in shards for table in shard.files}):
         owners = {
             str(files[table]): shard
@@ -92,6 +113,16 @@ def count_kept(
 ) -> dict[str, dict[str, int]]:
     """Shard → label table → labels that no verdict rejects; a table without any is left out."""
     kept: dict[str, dict[str, int]] = {shard.shard: {} for shard in shards}
+    for batch in _batches(shards):
+        for table, shard, count in _count_batch(connection, batch):
+            kept[shard][table] = count
+    return kept
+
+
+def _count_batch(
+    connection: duckdb.DuckDBPyConnection, shards: Sequence[ShardCommit]
+) -> Iterator[tuple[str, str, int]]:
+    """Label table, shard, kept labels."""
     verdicts = _files(shards, "verdicts")
     for kind, table in LABEL_TABLES.items():
         if not (files := _files(shards, table)):
@@ -100,8 +131,7 @@ def count_kept(
         if verdicts:
             query += f"ANTI JOIN ({_rejected(kind, verdicts)}) USING (image_id, source, label_no) "
         for shard, count in connection.execute(f"{query} GROUP BY shard").fetchall():
-            kept[shard][table] = count
-    return kept
+            yield table, shard, count
 
 
 def _files(shards: Sequence[ShardCommit], table: str) -> list[str]:

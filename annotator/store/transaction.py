@@ -1,9 +1,6 @@
 """The one transaction of a run: claim shards in the ledger, replace their rows, register files."""
 
 import json
-import os
-import shutil
-import uuid
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -13,8 +10,8 @@ import duckdb
 import pyarrow as pa
 
 from annotator.errors import StoreError
-from annotator.parts import folder_name
 from annotator.store import catalog, ledger
+from annotator.store.gathering import take_in
 from annotator.store.incoming import ShardCommit, check_incoming, count_kept
 from annotator.store.lake import DATA, LAKE, describe_commit
 from annotator.store.layout import STORED
@@ -110,11 +107,11 @@ def _replace(
     former = {shard for (shard,) in lake.execute(f"SELECT shard FROM {_FORMER}").fetchall()}
     ledger.claim(lake, run)
     folders = catalog.folders(root)
-    files = {shard.shard: shard.files_with_rows() for shard in todo}
+    by_name = {shard.shard: shard for shard in todo}
     for table, shards in changed.items():
         remove(lake, table, [shard for shard in shards if shard in former])
-        new = [(shard, files[shard][table]) for shard in shards if table in files[shard]]
-        register(lake, table, _take_in(root / DATA / "main" / folders[STORED[table]], new))
+        folder = root / DATA / "main" / folders[STORED[table]]
+        register(lake, table, take_in(lake, folder, table, [by_name[name] for name in shards]))
 
 
 def remove(lake: duckdb.DuckDBPyConnection, table: str, shards: Sequence[str]) -> None:
@@ -122,24 +119,6 @@ def remove(lake: duckdb.DuckDBPyConnection, table: str, shards: Sequence[str]) -
     if shards:
         names = ", ".join(map(quoted, shards))
         lake.execute(f"DELETE FROM {STORED[table]} WHERE shard IN ({names})")
-
-
-def _take_in(folder: Path, files: Sequence[tuple[str, Path]]) -> list[Path]:
-    """A new name under the lake's folder for each file; the lake owns what it is given.
-
-    A name is never used twice: the lake would delete a file that is put in again after its rows
-    were deleted. Only names in a table's own folder are recorded as relative ones.
-    """
-    folder.mkdir(parents=True, exist_ok=True)
-    taken = []
-    for shard, path in files:
-        target = folder / f"{folder_name(shard)}-{uuid.uuid4().hex}.parquet"
-        try:
-            os.link(path, target)
-        except OSError:
-            shutil.copyfile(path, target)
-        taken.append(target)
-    return taken
 
 
 def register(lake: duckdb.DuckDBPyConnection, table: str, paths: Sequence[Path]) -> None:
