@@ -1,137 +1,196 @@
-"""Time of one commit of N shards against plain Parquet files with a manifest, in the same run.
+"""The store at many shards against plain Parquet files with a manifest, in the same run.
 
-python benchmarks/store.py --shards 200 --json store.json
+python benchmarks/store.py --shards 1000 --regions 1000000 --json store.json
+
+Time and memory of commits, of the queries that people ask, and of a diff of two versions. Each is
+measured in a process of its own, so that its peak of memory is its own.
 """
 
 import argparse
-import json
-import os
-import shutil
+import statistics
 import tempfile
 import time
 from collections.abc import Callable, Sequence
+from concurrent.futures import ProcessPoolExecutor
+from contextlib import closing
+from functools import partial
+from multiprocessing import get_context
 from pathlib import Path
+from typing import Any
 
-import numpy as np
-import pyarrow as pa
+import duckdb
 from figures import write_figures
-from made_up_labels import filled
+from store_shards import KEY, RECIPE, REGIONS, commit_plainly, edit_shards, make_shards
 
-from annotator.parts import write_part
 from annotator.store import ShardCommit, Store
-from schemas.tables import TABLES
 
-RECIPE = "benchmark"
-KEY = ("image_id", "source", "label_no", "shard")
+ROUNDS = 3
+QUERIES = {
+    "count by category": "SELECT category, count(*) FROM {regions} GROUP BY 1",
+    "join of ten shards": "SELECT count(*), avg(r.score) FROM {regions} r JOIN {texts} t "
+    "USING (image_id) WHERE r.shard BETWEEN 'shard-00010' AND 'shard-00019' "
+    "AND t.label_no = 0",
+    "one image": "SELECT * FROM {regions} WHERE image_id = 'shard-00042/000007'",
+    "score and category": "SELECT image_id, x0, y0, x1, y1 FROM {regions} "
+    "WHERE score > 0.9 AND category = 'category 5'",
+    "sum of a column": "SELECT sum(score) FROM {regions}",
+}
+KEPT = "SELECT category, count(*) FROM regions GROUP BY 1"
+BY_HAND = (
+    "SELECT count(*) FROM {before} b FULL JOIN {after} a USING ({key}) "
+    "WHERE b.category IS DISTINCT FROM a.category OR b.score IS DISTINCT FROM a.score"
+)
 
 
 def main() -> None:
-    """Print the ratio, and what it is made of."""
+    """Print each figure beside that of the alternative."""
     parser = argparse.ArgumentParser(description=__doc__.partition("\n")[0])
-    parser.add_argument("--shards", type=int, default=200)
-    parser.add_argument("--images", type=int, default=100, help="images in a shard")
+    parser.add_argument("--shards", type=int, default=1000)
+    parser.add_argument("--regions", type=int, default=1_000_000, help="in all shards together")
+    parser.add_argument("--folder", type=Path, help="for the files, several GB for many rows")
     parser.add_argument("--json", type=Path, help="write the figures here")
     arguments = parser.parse_args()
-    with tempfile.TemporaryDirectory() as folder:
-        figures = measure(Path(folder), arguments.shards, arguments.images)
-    print(
-        f"{figures['shards']} shards, {figures['region_rows']:,} regions, one version over all "
-        f"tables: {figures['commit_s']:.2f} s\nthe same files linked, with a manifest: "
-        f"{figures['plain_s']:.2f} s\nratio: {figures['ratio']:.1f} "
-        f"({figures['commit_ms_per_shard']:.1f} ms a shard; nothing to do: "
-        f"{figures['nothing_new_s']:.2f} s; count by category: {figures['count_s']:.2f} s, "
-        f"plain {figures['plain_count_s']:.2f} s)"
-    )
+    images = max(arguments.regions // arguments.shards // REGIONS, 1)
+    with tempfile.TemporaryDirectory(dir=arguments.folder) as folder:
+        figures = measure(Path(folder), arguments.shards, images)
+    for name, value in figures.items():
+        print(f"{name:45} {value:,.4g}")
     if arguments.json:
         write_figures(arguments.json, figures)
 
 
 def measure(folder: Path, shards: int, images: int) -> dict[str, float]:
-    """Seconds of both ways; the parts are written before and shared by them."""
-    store = Store.create_or_open(folder / "tables")
-    entries = [make_shard(store.root, f"shard-{i:05}", images, i) for i in range(shards)]
-    commit_s = timed(lambda: commit(store, entries))
-    plain_s = timed(lambda: commit_plainly(folder / "plain", entries))
-    again_s = timed(lambda: commit(store, entries))
-    with store.connect() as lake:
-        query = "SELECT category, count(*) FROM {} GROUP BY 1"
-        count_s = timed(lambda: lake.execute(query.format("all_regions")).fetchall())
-        files = f"read_parquet('{folder}/plain/regions/*.parquet')"
-        plain_count_s = timed(lambda: lake.execute(query.format(files)).fetchall())
+    """Seconds (`_s`), peaks of memory (`_mb`) and sizes (`_mb_on_disk`) of both ways."""
+    started = time.perf_counter()
+    entries = [*spread(partial(make_shards, folder / "made", images), range(shards))]
+    edited = spread(edit_shards, entries)
+    figures = {"shards": shards, "regions": sum(entry.rows["regions"] for entry in entries)}
+    figures["making_parts_s"] = time.perf_counter() - started
+    root, plain = folder / "tables", folder / "plain"
+    figures |= measure_commits(folder, root, entries)
+    figures |= apart("plain_commit", commit_plainly, plain, entries)
+    for name, query in QUERIES.items():
+        figures |= measure_query(name, query, root, plain)
+    figures |= apart("kept count by category", ask, root, KEPT)
+    figures |= apart("second_commit", commit, root, edited)
+    figures |= apart("count by category at version 2", ask, root, in_lake(QUERIES_FIRST), 2)
+    figures |= apart("diff", diff, root)
+    commit_plainly(folder / "plain_second", edited)
+    by_hand = BY_HAND.format(
+        before=of_files(plain, "regions"),
+        after=of_files(folder / "plain_second", "regions"),
+        key=", ".join(KEY),
+    )
+    figures |= apart("plain_diff_by_key", ask_files, by_hand)
+    return figures
+
+
+QUERIES_FIRST = next(iter(QUERIES.values()))
+
+
+def measure_commits(folder: Path, root: Path, entries: Sequence[ShardCommit]) -> dict[str, float]:
+    """All shards but a hundredth at once, then that hundredth; smaller runs into new stores."""
+    few = max(len(entries) // 100, 1)
+    figures: dict[str, float] = {}
+    for part in (100, 10):
+        some = entries[: max(len(entries) // part, 1)]
+        name = f"commit_of_{len(some)}_shards"
+        figures |= apart(name, commit, folder / f"tables-{part}", some)
+        figures[f"{name}_ms_per_shard"] = 1000 * figures[f"{name}_s"] / len(some)
+    most = len(entries) - few
+    name = f"commit_of_{most}_shards"
+    figures |= apart(name, commit, root, entries[:most])
+    figures[f"{name}_ms_per_shard"] = 1000 * figures[f"{name}_s"] / most
+    figures |= apart(f"commit_of_{few}_more_shards", commit, root, entries[most:])
+    figures |= apart("commit_of_nothing_new", commit, root, entries)
+    figures["data_mb_on_disk"] = megabytes(root / "data")
+    figures["catalogue_mb_on_disk"] = megabytes(root) - figures["data_mb_on_disk"]
+    figures["parts_mb_on_disk"] = megabytes(folder / "made")
+    figures["lake_files"] = len([*root.glob("data/**/*.parquet")])
+    return figures
+
+
+def measure_query(name: str, query: str, root: Path, plain: Path) -> dict[str, float]:
+    """In the lake, and over the plain files."""
+    files = query.format(regions=of_files(plain, "regions"), texts=of_files(plain, "texts"))
     return {
-        "shards": shards,
-        "region_rows": sum(entry.rows["regions"] for entry in entries),
-        "commit_s": commit_s,
-        "commit_ms_per_shard": 1000 * commit_s / shards,
-        "plain_s": plain_s,
-        "ratio": commit_s / plain_s,
-        "nothing_new_s": again_s,
-        "count_s": count_s,
-        "plain_count_s": plain_count_s,
-        "bytes": sum(path.stat().st_size for path in store.data_folder().rglob("*.parquet")),
-        "catalogue_bytes": (store.root / "catalog.sqlite").stat().st_size,
+        **apart(name, ask, root, in_lake(query)),
+        **apart(f"plain {name}", ask_files, files),
     }
 
 
-def timed(work: Callable[[], object]) -> float:
-    """Seconds by the wall clock."""
+def in_lake(query: str) -> str:
+    """Every candidate, as the files have them."""
+    return query.format(regions="all_regions", texts="all_texts")
+
+
+def of_files(plain: Path, table: str) -> str:
+    """DuckDB's name for the files of a table."""
+    return f"read_parquet('{plain}/{table}/*.parquet')"
+
+
+def apart(name: str, work: Callable[..., float | None], *given: Any) -> dict[str, float]:
+    """Seconds and peak of memory in a new process; `work` may say itself how long it took."""
+    with ProcessPoolExecutor(1, mp_context=get_context("spawn")) as pool:
+        seconds, peak = pool.submit(timed, work, given).result()
+    return {f"{name}_s": seconds, f"{name}_peak_mb": peak}
+
+
+def timed(work: Callable[..., float | None], given: tuple[Any, ...]) -> tuple[float, float]:
+    """By the wall clock; the peak is what the system notes of this process."""
     started = time.perf_counter()
-    work()
-    return time.perf_counter() - started
+    said = work(*given)
+    seconds = time.perf_counter() - started if said is None else said
+    status = Path("/proc/self/status").read_text().splitlines()
+    [peak] = [int(line.split()[1]) for line in status if line.startswith("VmHWM:")]
+    return seconds, peak / 1024
 
 
-def commit(store: Store, entries: Sequence[ShardCommit]) -> None:
+def spread(work: Callable[[Any], list[ShardCommit]], over: Sequence[Any]) -> list[ShardCommit]:
+    """By two processes."""
+    pieces = [over[i : i + 100] for i in range(0, len(over), 100)]
+    with ProcessPoolExecutor(2, mp_context=get_context("spawn")) as pool:
+        return [entry for entries in pool.map(work, pieces) for entry in entries]
+
+
+def commit(root: Path, entries: Sequence[ShardCommit]) -> None:
     """One version, or none where all is in."""
+    store = Store.create_or_open(root)
     store.commit(entries, recipes={RECIPE: {}}, message="benchmark", extra={"run": "benchmark"})
 
 
-def commit_plainly(root: Path, entries: Sequence[ShardCommit]) -> None:
-    """What a manifest by hand does: link each file, then name them all by one rename."""
-    named: dict[str, list[str]] = {}
-    for entry in entries:
-        for table, path in entry.files_with_rows().items():
-            target = root / table / f"{entry.shard}.parquet"
-            target.parent.mkdir(parents=True, exist_ok=True)
-            try:
-                os.link(path, target)
-            except OSError:
-                shutil.copyfile(path, target)
-            named.setdefault(table, []).append(str(target.relative_to(root)))
-    temporary = root / "manifest.json.tmp"
-    temporary.write_text(json.dumps(named))
-    temporary.replace(root / "manifest.json")
+def ask(root: Path, query: str, version: int | None = None) -> float:
+    """Median seconds of a query after a first one, in one connection."""
+    with closing(Store.open(root).connect(version)) as lake:
+        return warm(lake, query)
 
 
-def make_shard(root: Path, shard: str, images: int, seed: int) -> ShardCommit:
-    """Two captions and ten regions an image, a tenth of the regions rejected."""
-    tables = {name: schema.empty_table() for name, schema in TABLES.items()}
-    numbers = np.random.default_rng(seed)
-    ids = [f"{shard}/{i:06}" for i in range(images)]
-    tables["images"] = filled("images", {"image_id": ids, "shard": [shard] * images, "key": ids})
-    tables["texts"] = labels("texts", shard, ids, 2, text=["a dog on the grass"] * images * 2)
-    count = images * 10
-    corners = numbers.uniform(0, 1000, (4, count)).astype(np.float32)
-    sides = dict(zip(("x0", "y0", "x1", "y1"), corners, strict=True))
-    category = [f"category {c}" for c in numbers.zipf(1.3, count).clip(max=3000)]
-    tables["regions"] = labels("regions", shard, ids, 10, **sides, category=category)
-    rejected = tables["regions"].slice(0, count // 10)
-    keys = {name: rejected[name].combine_chunks() for name in KEY}
-    rule = {"kind": ["region"] * len(rejected), "verdict": ["drop"] * len(rejected)}
-    tables["verdicts"] = filled("verdicts", {**keys, **rule})
-    part = write_part(root / "parts", shard, RECIPE, tables, url=shard, fingerprint={})
-    files = {name: part.folder / file for name, file in part.manifest.files.items()}
-    return ShardCommit(shard, RECIPE, files, part.manifest.rows, str(part.folder))
+def ask_files(query: str) -> float:
+    """The same, over plain files."""
+    with closing(duckdb.connect()) as connection:
+        return warm(connection, query)
 
 
-def labels(name: str, shard: str, ids: Sequence[str], each: int, **columns: object) -> pa.Table:
-    """`each` labels of every image."""
-    key = {
-        "image_id": [image for image in ids for _ in range(each)],
-        "source": ["model"] * len(ids) * each,
-        "label_no": list(range(each)) * len(ids),
-        "shard": [shard] * len(ids) * each,
-    }
-    return filled(name, {**key, **columns})
+def warm(connection: duckdb.DuckDBPyConnection, query: str) -> float:
+    """Median of some rounds, the first not counted."""
+    seconds = []
+    for _ in range(ROUNDS + 1):
+        started = time.perf_counter()
+        connection.execute(query).fetchall()
+        seconds.append(time.perf_counter() - started)
+    return statistics.median(seconds[1:])
+
+
+def diff(root: Path) -> None:
+    """At label level, whatever the labels' numbers."""
+    found = Store.open(root).diff(2, 3)
+    changed = sum(row.relabelled for row in found.counts)
+    assert changed == len(found.rows) > 0, "the second version differs in categories only"
+
+
+def megabytes(folder: Path) -> float:
+    """Of all its files."""
+    return sum(path.stat().st_size for path in folder.rglob("*") if path.is_file()) / 1e6
 
 
 if __name__ == "__main__":
