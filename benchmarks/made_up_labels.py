@@ -1,6 +1,12 @@
-"""Shards of made-up labels, with what models get wrong."""
+"""Shards of made-up labels: the columns that the engine writes, with what models get wrong.
+
+Labels per image follow FLD-5B's Table 2: 4, 10 and 10 grounded phrases in captions of some 8, 30
+and 70 tokens, 5 boxes of each task that looks for things.
+"""
 
 from collections.abc import Sequence
+from dataclasses import dataclass
+from functools import cache
 from typing import Any
 
 import numpy as np
@@ -8,76 +14,207 @@ import pyarrow as pa
 
 from schemas.annotations import Annotations
 from schemas.boxes import bins_to_pixels
-from schemas.tables import TABLES
+from schemas.tables import HUMAN, MODEL, TABLES
 
 IMAGES = 500  # per shard
-OBJECTS, GROUNDED, PEOPLES = 12, 8, 2  # regions per image
 WIDTH, HEIGHT = 640, 480
-REGIONS_PER_SHARD = IMAGES * (OBJECTS + GROUNDED + PEOPLES)
-LEVELS = {"brief": 8, "detailed": 30, "more_detailed": 70}
-WORDS = "a the dog cat red car on in grass with two small tree near street man woman holding blue"
-THINGS = (
-    "a person",
-    "Dog",
-    "cats",
-    "car",
-    "bicycle",
-    "tree",
-    "chair",
-    "table",
-    "it",
-    "bird",
-    "cup",
+TILES = tuple((x, y, x + 384, y + 384) for y in (0, 96) for x in (0, 256))
+TILED = 5
+"""One image of so many was looked at in tiles too."""
+PER_CAPTION = {"brief": 4, "detailed": 10, "more_detailed": 10}
+FILLERS = {"brief": 1, "detailed": 2, "more_detailed": 6}
+"""Words between two phrases of a caption."""
+TASK_OF_LEVEL = {"brief": "caption", "detailed": "detailed_caption"} | {
+    "more_detailed": "more_detailed_caption"
+}
+
+
+def words(text: str) -> list[str]:
+    return text.split()
+
+
+ADJECTIVES = words("red small large old wooden white black blue bright striped")
+NOUNS = words(
+    "person dog cats car bicycle tree chair table bird cup man woman street bottles window sign "
+    "horse boat bench umbrella kite plate wall grass it background bag clock lamp sofa"
+)
+WORDS = words(
+    "on near with beside under next to holding and is standing while the scene looks quiet "
+    "walking running behind of very in front parked there are that it has been painted"
 )
 
 
+@dataclass(frozen=True)
+class Kind:
+    """So many regions of an image, all from one task; `words` is the column of their label."""
+
+    task: str | None
+    count: int
+    words: str | None = "text"
+    shape: str = "box"
+    tiled: bool = False
+    source: str = MODEL
+
+
+GROUNDED = sum(PER_CAPTION.values())
+KINDS = (
+    Kind("od", 5, "category"),
+    Kind("od", 4, "category", tiled=True),
+    Kind("dense_region_caption", 5),
+    Kind("caption_to_phrase_grounding", GROUNDED),
+    Kind("ocr_with_region", 2, shape="quad"),
+    Kind("region_to_segmentation", 2, None, shape="polygon"),
+    Kind(None, 2, "category", source=HUMAN),
+)
+REGIONS = sum(kind.count for kind in KINDS)
+
+
 def made_up_shard(number: int) -> Annotations:
-    """Images of 640x480 with what models get wrong: doubles, slivers, whole images, inversions."""
+    """500 images of 640x480, the same ones for the same number."""
     rng = np.random.default_rng(number)
-    names = np.array([f"made-up-{number:05}/{image:06}" for image in range(IMAGES)])
-    images = {"image_id": names, "width": [WIDTH] * IMAGES, "height": [HEIGHT] * IMAGES}
+    shard = f"made-up-{number:05}"
+    names = np.array([f"{shard}/{image:06}" for image in range(IMAGES)])
+    columns = {"image_id": names, "width": [WIDTH] * IMAGES, "height": [HEIGHT] * IMAGES}
+    captions = [made_up_caption(level, rng) for _ in names for level in PER_CAPTION]
+    regions = made_up_regions(names, captions, rng)
     return Annotations.of().with_tables(
-        images=filled("images", images),
-        texts=made_up_texts(names, rng),
-        regions=made_up_regions(names, rng),
-        phrases=made_up_phrases(names, rng),
+        images=filled("images", columns, shard),
+        texts=made_up_texts(names, captions, rng, shard),
+        regions=filled("regions", regions, shard),
+        phrases=made_up_phrases(regions, captions, rng, shard),
     )
 
 
-def made_up_texts(names: np.ndarray, rng: np.random.Generator) -> pa.Table:
-    words = WORDS.split()
-    said = [" ".join(rng.choice(words, n)) + "." for _ in names for n in LEVELS.values()]
-    columns = labels(names, [("model", len(LEVELS))])
-    levels = list(LEVELS) * len(names)
-    return filled("texts", {**columns, "task": levels, "level": levels, "text": said})
+@dataclass(frozen=True)
+class Caption:
+    """A text, its phrases, and the characters at which these begin."""
+
+    level: str
+    text: str
+    phrases: tuple[str, ...]
+    starts: tuple[int, ...]
 
 
-def made_up_regions(names: np.ndarray, rng: np.random.Generator) -> pa.Table:
-    columns = labels(names, [("model", OBJECTS + GROUNDED), ("human", PEOPLES)])
-    count = len(columns["image_id"])
-    grounded = (columns["source"] == "model") & (columns["label_no"] >= OBJECTS)
-    text_no = rng.integers(0, len(LEVELS), count)
-    parent = np.char.add("model/text/", text_no.astype(str))
-    x0, y0, x1, y1 = made_up_boxes(count, rng).T
-    return filled(
-        "regions",
-        {
-            **columns,
-            "task": np.where(grounded, "caption_to_phrase_grounding", "od"),
-            "shape": np.full(count, "box"),
-            "x0": x0,
-            "y0": y0,
-            "x1": x1,
-            "y1": y1,
-            "text": rng.choice(THINGS, count),
-            "score": pa.array(rng.random(count), mask=rng.random(count) < 0.05),
-            "truncated": rng.random(count) < 0.01,
-            "parent": pa.array(parent, mask=~grounded),
-        },
-    )
+def made_up_caption(level: str, rng: np.random.Generator) -> Caption:
+    count, between = PER_CAPTION[level], FILLERS[level]
+    things = things_by_number()
+    phrases = [things[i] for i in rng.integers(0, len(things), count)]
+    fillers = rng.integers(0, len(WORDS), (count, between)).tolist()
+    text, starts = "", []
+    for phrase, filler in zip(phrases, fillers, strict=True):
+        starts.append(len(text))
+        stop = "." if filler[0] < 3 else ""
+        text += f"{phrase}{stop} {' '.join([WORDS[word] for word in filler])} "
+    return Caption(level, f"{text[:-1]}.", tuple(phrases), tuple(starts))
 
 
-def made_up_boxes(count: int, rng: np.random.Generator) -> np.ndarray:
+@cache
+def things_by_number() -> list[str]:
+    plain = [f"a {noun}" for noun in NOUNS]
+    return plain + [f"the {adjective} {noun}" for adjective in ADJECTIVES for noun in NOUNS]
+
+
+def made_up_texts(
+    names: np.ndarray, captions: Sequence[Caption], rng: np.random.Generator, shard: str
+) -> pa.Table:
+    count = len(captions)
+    columns = {
+        "image_id": np.repeat(names, len(PER_CAPTION)),
+        "source": np.full(count, MODEL),
+        "label_no": np.tile(np.arange(len(PER_CAPTION)), len(names)),
+        "task": [TASK_OF_LEVEL[caption.level] for caption in captions],
+        "level": [caption.level for caption in captions],
+        "text": [caption.text for caption in captions],
+        "score": rng.random(count),
+        "min_token_score": rng.random(count),
+        "tokens": [len(caption.text.split()) for caption in captions],
+        "truncated": rng.random(count) < 0.01,
+    }
+    return filled("texts", columns, shard)
+
+
+def made_up_regions(
+    names: np.ndarray, captions: Sequence[Caption], rng: np.random.Generator
+) -> dict[str, Any]:
+    """Columns of all regions, image after image."""
+    kind = np.repeat(np.arange(len(KINDS)), [kind.count for kind in KINDS])
+    place = np.concatenate([np.arange(kind.count) for kind in KINDS])
+    image = np.repeat(np.arange(len(names)), REGIONS)
+    kind, place = np.tile(kind, len(names)), np.tile(place, len(names))
+    tiled = of_kind(kind, "tiled")
+    there = ~tiled | (image % TILED == 0)
+    image, kind, place, tiled = (column[there] for column in (image, kind, place, tiled))
+    source, shape = of_kind(kind, "source"), of_kind(kind, "shape")
+    tile = np.where(tiled, place % len(TILES), -1)
+    boxes = made_up_boxes(tile, rng)
+    grounded = of_kind(kind, "task") == "caption_to_phrase_grounding"
+    label, parent, position = made_up_answers(kind, place, grounded, captions, rng)
+    boxed = of_kind(kind, "words")
+    said = source == MODEL
+    return {
+        "image_id": names[image],
+        "source": source,
+        "label_no": counted_within(image * 2 + said),
+        "task": of_kind(kind, "task"),
+        "shape": shape,
+        **dict(zip(("x0", "y0", "x1", "y1"), boxes.T, strict=True)),
+        "points": outlines(shape, boxes, rng),
+        "text": pa.array(label, pa.string(), mask=boxed != "text"),
+        "category": pa.array(label, pa.string(), mask=boxed != "category"),
+        **{name: pa.array(rng.random(len(kind)), mask=~said) for name in scores()},
+        "location_spread": pa.array(rng.exponential(0.05, len(kind)), mask=~said),
+        "position": pa.array(position, mask=~said),
+        "truncated": pa.array(rng.random(len(kind)) < 0.01, mask=~said),
+        "tile": pa.array([tile_name(number) for number in tile], pa.string()),
+        "parent": pa.array(parent, pa.string()),
+    }
+
+
+def scores() -> tuple[str, ...]:
+    return ("score", "location_score", "windowed_location_score", "label_score", "end_score")
+
+
+def tile_name(number: int) -> str | None:
+    return ",".join(map(str, TILES[number])) if number >= 0 else None
+
+
+def of_kind(kind: np.ndarray, name: str) -> np.ndarray:
+    return np.array([getattr(each, name) for each in KINDS])[kind]
+
+
+def counted_within(codes: np.ndarray) -> np.ndarray:
+    """0 and up within each code; equal codes stand together."""
+    first = np.flatnonzero(np.diff(codes, prepend=-1))
+    return np.arange(len(codes)) - np.repeat(first, np.diff(np.append(first, len(codes))))
+
+
+def made_up_answers(
+    kind: np.ndarray,
+    place: np.ndarray,
+    grounded: np.ndarray,
+    captions: Sequence[Caption],
+    rng: np.random.Generator,
+) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
+    """Of each region its words, what it was asked about, and its place in the answer."""
+    things = np.array(things_by_number(), dtype=object)
+    again = np.where(rng.random(len(kind)) < 0.6, 0, np.arange(len(kind)))
+    of_first = np.maximum.accumulate(again)  # an answer lists many of one thing
+    label = things[rng.integers(0, len(things), len(kind))][of_first]
+    label[grounded] = [phrase for caption in captions for phrase in caption.phrases]
+    parent = np.full(len(kind), None, dtype=object)
+    level = np.repeat(np.arange(len(PER_CAPTION)), list(PER_CAPTION.values()))
+    parent[grounded] = np.array([f"{MODEL}/text/{no}" for no in range(3)])[level[place[grounded]]]
+    masks = of_kind(kind, "shape") == "polygon"
+    parent[masks] = np.array([f"{MODEL}/region/{no}" for no in range(2)])[place[masks]]
+    first = np.concatenate([np.arange(count) for count in PER_CAPTION.values()])
+    position = np.where(grounded, first[np.minimum(place, GROUNDED - 1)], place)
+    position[masks | of_kind(kind, "tiled")] = 0
+    return label, parent, position
+
+
+def made_up_boxes(tile: np.ndarray, rng: np.random.Generator) -> np.ndarray:
+    """Pixels, shape (n, 4): doubles, slivers, whole images, boxes the wrong way round."""
+    count = len(tile)
     centre = rng.random((count, 2)) * 1000
     sides = np.exp(rng.normal(5, 1.2, (count, 2)))
     bins = np.clip(np.hstack([centre - sides / 2, centre + sides / 2]), 0, 999).astype(int)
@@ -86,39 +223,64 @@ def made_up_boxes(count: int, rng: np.random.Generator) -> np.ndarray:
     bins[rng.random(count) < 0.01] = (0, 0, 999, 999)
     odd = rng.random(count) < 0.01
     bins[odd] = bins[odd][:, [2, 1, 0, 3]]
-    return bins_to_pixels(bins, (WIDTH, HEIGHT, WIDTH, HEIGHT))
+    seen = np.array([*TILES, (0, 0, WIDTH, HEIGHT)])[tile]
+    sizes, corner = seen[:, 2:] - seen[:, :2], seen[:, :2]
+    pixels: np.ndarray = bins_to_pixels(bins, np.tile(sizes, 2)) + np.tile(corner, 2)
+    return pixels
 
 
-def made_up_phrases(names: np.ndarray, rng: np.random.Generator) -> pa.Table:
-    columns = labels(names, [("model", GROUNDED)])
-    count = len(columns["image_id"])
-    start = rng.integers(0, 30, count)
-    ties = {
-        "text_source": columns["source"],
-        "text_no": rng.integers(0, len(LEVELS), count),
-        "region_source": columns["source"],
-        "region_no": columns["label_no"] + OBJECTS,
-        "char_start": pa.array(start, mask=rng.random(count) < 0.02),
-        "char_end": start + 6,
+def outlines(shape: np.ndarray, boxes: np.ndarray, rng: np.random.Generator) -> pa.Array:
+    """Quads are their boxes a little askew; polygons have 12 corners on an ellipse in the box."""
+    around = np.linspace(0, 2 * np.pi, 12, endpoint=False)
+    square = np.array([[0, 0], [1, 0], [1, 1], [0, 1]]) + rng.normal(0, 0.02, (4, 2))
+    ellipse = 0.5 + 0.5 * np.stack([np.cos(around), np.sin(around)], axis=1)
+    corners = {"quad": square, "polygon": ellipse}
+    sizes = np.array([2 * len(corners[name]) if name in corners else 0 for name in shape])
+    flat = np.concatenate(
+        [(corners[name] * (box[2:] - box[:2]) + box[:2]).ravel()
+         for name, box in zip(shape, boxes, strict=True) if name in corners]
+    )  # fmt: skip
+    given = sizes > 0
+    parts = pa.ListArray.from_arrays(
+        pa.array(np.append(0, np.cumsum(sizes[given])), pa.int32()), pa.array(flat, pa.float32())
+    )
+    of_row = np.append(0, np.cumsum(given))
+    return pa.ListArray.from_arrays(pa.array(of_row, pa.int32()), parts, mask=pa.array(~given))
+
+
+def made_up_phrases(
+    regions: dict[str, Any], captions: Sequence[Caption], rng: np.random.Generator, shard: str
+) -> pa.Table:
+    """One for each grounded region; of some the caption does not say the words."""
+    rows = np.flatnonzero(regions["task"] == "caption_to_phrase_grounding")
+    count = len(rows)
+    lost = rng.random(count) < 0.02
+    phrases = [phrase for caption in captions for phrase in caption.phrases]
+    start = np.array([start for caption in captions for start in caption.starts])
+    level = np.repeat(np.arange(len(PER_CAPTION)), list(PER_CAPTION.values()))
+    model = np.full(count, MODEL)
+    columns = {
+        "image_id": regions["image_id"][rows],
+        "source": model,
+        "label_no": np.tile(np.arange(GROUNDED), count // GROUNDED),
+        "text_source": model,
+        "text_no": np.tile(level, count // GROUNDED),
+        "char_start": pa.array(start, mask=lost),
+        "char_end": pa.array(start + [len(phrase) for phrase in phrases], mask=lost),
+        "phrase": phrases,
+        "region_source": model,
+        "region_no": regions["label_no"][rows],
+        "score": rng.random(count),
+        "label_score": rng.random(count),
     }
-    words = {"phrase": rng.choice(THINGS, count), "score": rng.random(count)}
-    return filled("phrases", {**columns, **ties, **words})
+    return filled("phrases", columns, shard)
 
 
-def labels(names: np.ndarray, sources: Sequence[tuple[str, int]]) -> dict[str, np.ndarray]:
-    """Key columns of so many labels of each source in every image."""
-    source = np.concatenate([np.full(count, name) for name, count in sources])
-    number = np.concatenate([np.arange(count) for _, count in sources])
-    return {
-        "image_id": np.repeat(names, len(number)),
-        "source": np.tile(source, len(names)),
-        "label_no": np.tile(number, len(names)),
-    }
-
-
-def filled(name: str, columns: dict[str, Any]) -> pa.Table:
+def filled(name: str, columns: dict[str, Any], shard: str) -> pa.Table:
     """In the schema of that name, NULL where a column is not given."""
-    rows = len(next(iter(columns.values())))
+    rows = len(columns["image_id"])
+    origin = {"shard": pa.repeat(shard, rows), "recipe": pa.repeat("made-up", rows)}
+    columns = {"round": pa.repeat(0, rows), **origin, **columns}
     schema = TABLES[name]
     return pa.table(
         [
