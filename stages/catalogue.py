@@ -11,6 +11,7 @@ from stages.filter_phrases import FilterPhrases
 from stages.filter_regions import FilterRegions
 from stages.filter_scores import FilterScores
 from stages.filter_texts import FilterTexts
+from stages.find_consensus import FindConsensus
 from stages.florence2.stage import Florence2
 from stages.merge_human import MergeHuman
 
@@ -22,6 +23,7 @@ JUDGES: Mapping[str, type[Judge]] = {
     "filter_regions": FilterRegions,
     "filter_scores": FilterScores,
     "filter_duplicates": FilterDuplicates,
+    "find_consensus": FindConsensus,
     "filter_phrases": FilterPhrases,
     "merge_human": MergeHuman,
 }
@@ -29,6 +31,12 @@ JUDGES: Mapping[str, type[Judge]] = {
 # With a second proposer this becomes a union on `stage`, as below; pydantic refuses one of one.
 AnyProposer = Florence2
 AnyJudge = Annotated[
-    FilterTexts | FilterRegions | FilterScores | FilterDuplicates | FilterPhrases | MergeHuman,
+    FilterTexts
+    | FilterRegions
+    | FilterScores
+    | FilterDuplicates
+    | FindConsensus
+    | FilterPhrases
+    | MergeHuman,
     Field(discriminator="stage"),
 ]

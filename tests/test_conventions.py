@@ -93,7 +93,7 @@ def readme_section(title: str) -> str:
 
 
 def test_every_stage_file_is_in_the_table_of_contents() -> None:
-    tools = {"base", "catalogue", "errors", "language", "triplets"}
+    tools = {"base", "catalogue", "errors", "language", "triplets", "witnesses"}
     there = {path.name.removesuffix(".py") for path in (ROOT / "stages").glob("[a-z]*")}
     assert there - tools == set(STAGES)
 

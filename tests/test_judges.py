@@ -13,6 +13,7 @@ from stages.filter_phrases import FilterPhrases
 from stages.filter_regions import FilterRegions
 from stages.filter_scores import FilterScores
 from stages.filter_texts import FilterTexts
+from stages.find_consensus import FindConsensus
 from stages.merge_human import MergeHuman
 
 JUDGES = [
@@ -27,6 +28,7 @@ JUDGES = [
     FilterRegions(),
     FilterDuplicates(),
     FilterDuplicates(across_tasks=True),
+    FindConsensus(reject_alone=True),
     FilterPhrases(),
     FilterScores(min_score=0.5, min_label_score={"od": 0.5}, min_location_score=0.1),
     MergeHuman(),
@@ -36,12 +38,13 @@ NAN, INF = float("nan"), float("inf")
 
 
 def every_kind(**columns):
-    """A text, two regions, a human region and two phrases."""
+    """A text, two regions, one of a second opinion, a human region and two phrases."""
     return annotations(
         texts=[text("dog", score=0.4)],
         regions=[
             region(0, 0, 90, 90, score=0.4, truncated=True),
             region(0, 0, 90, 90, label_no=1) | columns,
+            region(0, 0, 85, 90, source="opinion") | columns,
             region(0, 0, 80, 90, source="human") | columns,
         ],
         phrases=[phrase(), phrase("a mat", label_no=1, region_no=1, char_start=9, char_end=14)],
