@@ -23,7 +23,7 @@ REGIONS, TEXTS = 10, 2
 REJECTED = 10
 """One of so many regions."""
 EDITED = 1000
-"""One of so many regions has another category in the second version."""
+"""One of so many regions has another category in the second version, at random."""
 KEY = ("image_id", "source", "label_no", "shard")
 
 
@@ -92,7 +92,7 @@ def edit_shard(entry: ShardCommit) -> ShardCommit:
     """One region in a thousand."""
     table = pq.read_table(entry.files["regions"], schema=TABLES["regions"])
     place = table.schema.get_field_index("category")
-    edited = np.arange(len(table)) % EDITED == 7
+    edited = np.random.default_rng(len(table)).random(len(table)) < 1 / EDITED
     category = pc.if_else(pa.array(edited), "another category", table["category"])
     folder = Path(entry.part).parent / NEXT
     folder.mkdir()
