@@ -76,6 +76,7 @@ VERBS = {
         "annotator.cli.train",
         "Fine-tune a checkpoint on a version of the tables (the first training by default).",
     ),
+    "models": Verb("annotator.cli.models", "Make files for other runtimes from a checkpoint."),
 }
 DONE, MENDABLE, BUG, INTERRUPTED = 0, 1, 3, 130
 READER_LEFT = 141

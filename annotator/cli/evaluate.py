@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING, Any
 import click
 from click.core import ParameterSource
 
+from annotator.cli.models import find_model
 from annotator.cli.options import Share, config_option, json_option, table_option
 from annotator.cli.tables import open_table, print_table
 from annotator.cli.words import counted
@@ -19,7 +20,6 @@ if TYPE_CHECKING:
     from annotator.evaluation.human import Agreement
     from annotator.evaluation.scenes import Reached
     from annotator.store import Store
-    from stages.base import Model
 
 OPTIONS = {
     "scenes": ("model", "scenes", "difficulty"),
@@ -101,7 +101,7 @@ def _on_scenes(model: str, config: Path, scenes: int, difficulty: float, as_json
     from annotator.evaluation.scenes import evaluate_scenes
     from stages.florence2.checkpoint import load_checkpoint
 
-    checkpoint = load_checkpoint(_find_model(model, config))
+    checkpoint = load_checkpoint(find_model(model, config))
     started = time.monotonic()
     reached = evaluate_scenes(checkpoint, scenes, difficulty)
     seconds = time.monotonic() - started
@@ -119,24 +119,6 @@ def _on_scenes(model: str, config: Path, scenes: int, difficulty: float, as_json
         f"{model} ({checkpoint.digest[:12]}) on {counted(scenes, 'unseen scene')} of difficulty "
         f"{difficulty:g} in {seconds:.0f} s; a place is right at IoU 0.5",
         err=True,
-    )
-
-
-def _find_model(name: str, path: Path) -> "Model":
-    """By its name in pipelines.yaml, where there is one, else a folder or Hub id."""
-    from annotator.config import load_config, resolved_models
-    from annotator.embedded.export import CHECKPOINT
-    from annotator.errors import ConfigError
-    from stages.base import Model
-
-    models = resolved_models(load_config(path)) if path.exists() else {}
-    models = {"embedded": Model(checkpoint=str(CHECKPOINT)), **models}
-    if name in models:
-        return models[name]
-    if "/" in name or Path(name).is_dir():
-        return Model(checkpoint=name)
-    raise ConfigError(
-        f"unknown model {name!r}: name one of {', '.join(models)}, a folder or Hub id"
     )
 
 

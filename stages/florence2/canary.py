@@ -88,7 +88,7 @@ def _caption(checkpoint: "Checkpoint", name: str) -> tuple[list[int], float]:
 def _encoded(checkpoint: "Checkpoint") -> torch.Tensor:
     """Encoder states of the picture and the prompt, shape (1, tokens, width)."""
     model = checkpoint.model
-    pixels = checkpoint.image_processor(images=_picture(), return_tensors="pt")["pixel_values"]
+    pixels = checkpoint.image_processor(images=picture(), return_tensors="pt")["pixel_values"]
     features = model.get_image_features(pixels.to(checkpoint.device, model.dtype)).pooler_output
     prompt = build_prompt("caption", checkpoint.vocabulary, checkpoint.max_positions)
     words = model.get_input_embeddings()(torch.tensor([prompt.ids], device=checkpoint.device))
@@ -97,7 +97,7 @@ def _encoded(checkpoint: "Checkpoint") -> torch.Tensor:
     return states
 
 
-def _picture() -> Image.Image:
+def picture() -> Image.Image:
     """A red circle and a blue square on grey."""
     image = Image.new("RGB", (320, 320), (200, 200, 200))
     draw = ImageDraw.Draw(image)
