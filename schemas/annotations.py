@@ -9,10 +9,20 @@ import pyarrow as pa
 import pyarrow.compute as pc
 
 from schemas.boxes import pixels_to_fractional_bins
-from schemas.columns import Column, Flags, Numbers, Rows, finite_rows, flags, numbers
+from schemas.columns import (
+    Column,
+    Flags,
+    Numbers,
+    Rows,
+    finite_rows,
+    group_codes,
+    is_in,
+    numbers,
+)
 from schemas.tables import HUMAN, LABEL_TABLES, REJECTIONS, TABLES, VERDICT_ROWS
 
 Row = Mapping[str, Any]
+_KEY = ["image_id", "source", "label_no"]
 
 
 @dataclass(frozen=True)
@@ -114,16 +124,6 @@ def _picked_strings(
     return pa.array([details[int(row)] for row in picked], pa.string())
 
 
-def rejected_keys(verdicts: pa.Table, kind: str) -> pa.Table:
-    """Keys (image_id, source, label_no) of the labels of a kind that are not kept, each once."""
-    mask = pc.and_(
-        pc.equal(verdicts["kind"], kind),
-        pc.is_in(verdicts["verdict"], pa.array(REJECTIONS)),
-    )
-    keys = verdicts.filter(mask).select(["image_id", "source", "label_no"])
-    return keys.group_by(["image_id", "source", "label_no"]).aggregate([])
-
-
 def kept(annotations: Annotations, kind: str) -> pa.Table:
     """The labels of a kind without a rejecting verdict, in their order."""
     return annotations.labels(kind).filter(pa.array(kept_mask(annotations, kind)))
@@ -131,11 +131,17 @@ def kept(annotations: Annotations, kind: str) -> pa.Table:
 
 def kept_mask(annotations: Annotations, kind: str) -> Flags:
     """One bool per row of the labels of a kind, in their order: without a rejecting verdict?"""
-    labels = annotations.labels(kind)
-    rejected = rejected_keys(annotations.verdicts, kind)
-    if not len(rejected):
+    labels, verdicts = annotations.labels(kind), annotations.verdicts
+    rejecting = is_in(verdicts["verdict"], REJECTIONS) & is_in(verdicts["kind"], (kind,))
+    if not rejecting.any():
         return np.ones(len(labels), dtype=bool)
-    return ~flags(pc.is_in(_keys(labels), value_set=_keys(rejected)))
+    rejected = verdicts.select(_KEY).filter(pa.array(rejecting))
+    keys = group_codes(
+        [pa.chunked_array([*labels[name].chunks, *rejected[name].chunks]) for name in _KEY]
+    )
+    gone = np.zeros(len(keys), dtype=bool)
+    gone[keys[len(labels) :]] = True
+    return ~gone[keys[: len(labels)]]
 
 
 def rows_of(labels: pa.Table, image_id: Column, source: Column, label_no: Column) -> Rows:

@@ -49,5 +49,5 @@ def group_codes(columns: Sequence[Column]) -> Rows:
 
 
 def dense(codes: Rows) -> Rows:
-    """The same groups, numbered from 0 without gaps."""
-    return np.asarray(np.unique(codes, return_inverse=True)[1], dtype=np.int64)
+    """The same groups, numbered from 0 without gaps, in the order in which they first appear."""
+    return np.asarray(pa.array(codes).dictionary_encode().indices.to_numpy(), dtype=np.int64)

@@ -1,7 +1,6 @@
 """merge_human: where a person labelled a thing, the model's label of that thing steps back."""
 
-from collections.abc import Iterator
-from dataclasses import dataclass
+from dataclasses import dataclass, fields
 from typing import ClassVar, Literal
 
 import numpy as np
@@ -11,8 +10,8 @@ from pydantic import Field
 from scipy.optimize import linear_sum_assignment
 
 from schemas.annotations import Annotations, kept_mask, local_ids, region_bins
-from schemas.boxes import Floats, iou
-from schemas.columns import Rows, flags, group_codes, is_in
+from schemas.boxes import Floats, competing_pairs
+from schemas.columns import Flags, Rows, dense, flags, group_codes, is_in
 from schemas.tables import HUMAN
 from stages.base import Finding, Judge
 from stages.language import comparable
@@ -52,71 +51,73 @@ class MergeHuman(Judge):
 
     def judge(self, annotations: Annotations) -> pa.Table:
         regions = annotations.regions
-        boxes = _measure(annotations)
-        human, model = self._competing(annotations, boxes)
-        found = [self._match(boxes, *rows) for rows in _by_image(regions, human, model)]
-        if not found:
-            return self.verdicts(regions, "region", ())
-        partner, rows, overlap, limit = (
-            np.concatenate(column) for column in zip(*found, strict=True)
-        )
-        agree = boxes.label[partner] == boxes.label[rows]
-        names = local_ids(regions, "region").take(pa.array(partner))
-        matched = regions.take(pa.array(rows))
+        pairs = self._pairs(annotations)
+        matched = pairs.where(_one_to_one(pairs))
+        names = local_ids(regions, "region").take(pa.array(matched.human))
         findings = [
-            Finding("superseded", "drop", agree, overlap, limit, names),
-            Finding("overruled", "drop", ~agree, overlap, limit, names),
+            Finding(rule, "drop", of_rule, matched.iou, matched.limit, names)
+            for rule, of_rule in (("superseded", matched.agree), ("overruled", ~matched.agree))
         ]
-        return self.verdicts(matched, "region", findings)
+        return self.verdicts(regions.take(pa.array(matched.model)), "region", findings)
 
-    def _competing(self, annotations: Annotations, boxes: "_Boxes") -> tuple[Rows, Rows]:
-        """Rows of human regions, and of those that compete with them."""
+    def _pairs(self, annotations: Annotations) -> "_Pairs":
+        """Of one image each, with the overlap that is asked for."""
+        regions, bins = annotations.regions, np.nan_to_num(region_bins(annotations))
+        side = np.min(bins[:, 2:] - bins[:, :2], axis=1)
+        people, models = self._competing(annotations, side)
+        rank = np.empty(len(regions), dtype=np.int64)
+        rank[np.argsort(~people, kind="stable")] = np.arange(len(regions))
+        image = group_codes([regions["image_id"]])
+        touching = competing_pairs(bins, image, rank, people | models)
+        human, model = touching.winner, touching.loser
+        small = np.minimum(side[human], side[model]) < self.small_side
+        limit = np.where(small, self.min_iou_small, self.min_iou)
+        label = group_codes([comparable(pc.coalesce(regions["category"], regions["text"]))])
+        agree = label[human] == label[model]
+        source = group_codes([regions["image_id"], regions["source"]])
+        pairs = _Pairs(human, model, source[model], touching.iou, limit, agree)
+        return pairs.where(people[human] & models[model] & (touching.iou >= limit))
+
+    def _competing(self, annotations: Annotations, side: Floats) -> tuple[Flags, Flags]:
+        """Regions of people, and those that compete with them."""
         regions = annotations.regions
         by_people = is_in(regions["source"], (HUMAN,))
-        sound = (boxes.side > 0) & kept_mask(annotations, "region")
+        sound = (side > 0) & kept_mask(annotations, "region")
         people = by_people & sound & ~flags(regions["crowd"])
-        models = ~by_people & sound & is_in(regions["task"], self.tasks)
-        return np.flatnonzero(people), np.flatnonzero(models)
-
-    def _match(
-        self, boxes: "_Boxes", human: Rows, model: Rows
-    ) -> tuple[Rows, Rows, Floats, Floats]:
-        """Matched human rows, their model rows, IoU, and the IoU that was asked for."""
-        overlap = iou(boxes.bins[human], boxes.bins[model])
-        small = np.minimum.outer(boxes.side[human], boxes.side[model]) < self.small_side
-        limit = np.where(small, self.min_iou_small, self.min_iou)
-        agree = np.equal.outer(boxes.label[human], boxes.label[model])
-        allowed = overlap >= limit
-        picked = linear_sum_assignment(np.where(allowed, overlap + agree, 0), maximize=True)
-        ends = tuple(end[allowed[picked]] for end in picked)
-        return human[ends[0]], model[ends[1]], overlap[ends], limit[ends]
+        return people, ~by_people & sound & is_in(regions["task"], self.tasks)
 
 
 @dataclass(frozen=True, slots=True)
-class _Boxes:
-    bins: Floats
-    side: Floats  # the shorter one, in bins; 0 for a region without a measurable box
-    label: Rows  # equal where two labels agree
+class _Pairs:
+    """Rows of a human and of another region that may be the same thing."""
+
+    human: Rows
+    model: Rows
+    group: Rows
+    """Equal for one image and one source of model labels."""
+    iou: Floats
+    limit: Floats
+    agree: Flags
+
+    def where(self, chosen: Flags) -> "_Pairs":
+        return _Pairs(*(getattr(self, field.name)[chosen] for field in fields(self)))
 
 
-def _measure(annotations: Annotations) -> _Boxes:
-    regions = annotations.regions
-    bins = np.nan_to_num(region_bins(annotations))
-    side = np.min(bins[:, 2:] - bins[:, :2], axis=1)
-    label = pc.coalesce(regions["category"], regions["text"])
-    return _Boxes(bins, np.maximum(side, 0), group_codes([comparable(label)]))
-
-
-def _by_image(regions: pa.Table, human: Rows, model: Rows) -> Iterator[tuple[Rows, Rows]]:
-    """Human rows and model rows of each image that has both, one source of model rows at a time."""
-    image = group_codes([regions["image_id"]])
-    source = group_codes([regions["image_id"], regions["source"]])
-    human = human[np.argsort(image[human], kind="stable")]
-    model = model[np.argsort(source[model], kind="stable")]
-    starts = np.flatnonzero(np.diff(source[model], prepend=-1))
-    images = image[model[starts]]
-    low = np.searchsorted(image[human], images)
-    high = np.searchsorted(image[human], images, side="right")
-    for rows, start, end in zip(np.split(model, starts[1:]), low, high, strict=False):
-        if end > start:
-            yield human[start:end], rows
+def _one_to_one(pairs: _Pairs) -> Flags:
+    """The pairs of the best matching in each group. A pair whose ends are in no other pair is in
+    it whatever else is, so only contested ones are left to assign."""
+    human = dense(pairs.human * (pairs.group.max(initial=0) + 1) + pairs.group)
+    times = [np.bincount(end)[end] for end in (human, pairs.model)]
+    chosen = np.asarray((times[0] == 1) & (times[1] == 1))
+    contested = np.flatnonzero(~chosen)
+    contested = contested[np.argsort(pairs.group[contested], kind="stable")]
+    begins = np.flatnonzero(np.diff(pairs.group[contested], prepend=-1))
+    for rows in np.split(contested, begins[1:]):
+        _, one = np.unique(pairs.human[rows], return_inverse=True)
+        _, other = np.unique(pairs.model[rows], return_inverse=True)
+        pair = np.full((one.max(initial=-1) + 1, other.max(initial=-1) + 1), -1)
+        pair[one, other] = rows
+        worth = np.where(pair < 0, 0, pairs.iou[pair] + pairs.agree[pair])
+        picked = pair[linear_sum_assignment(worth, maximize=True)]
+        chosen[picked[picked >= 0]] = True
+    return chosen

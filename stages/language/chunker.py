@@ -12,7 +12,16 @@ import pyarrow as pa
 from schemas.columns import Flags, Rows, is_in
 from stages.language.lexicon import Tag, version
 from stages.language.parse import Kind, Tokens
-from stages.language.tagging import NOMINAL, VERBS, Tags, after, before, last_index, tagged
+from stages.language.tagging import (
+    NOMINAL,
+    VERBS,
+    Tags,
+    after,
+    before,
+    is_tag,
+    last_index,
+    tagged,
+)
 from stages.language.tokens import Words, split
 
 RULES = 1
@@ -64,11 +73,11 @@ def _phrases(tag: Tags, lemma: pa.Array, words: Words) -> tuple[Rows, Flags]:
     """Number of the noun phrase of each token, -1: none; and which tokens are their main nouns."""
     previous, following = before(tag, words, Tag.MARK), after(tag, words, Tag.MARK)
     very = (tag == Tag.ADVERB) & (previous == Tag.DETERMINER) & (following == Tag.ADJECTIVE)
-    inside = np.isin(tag, (*_MODIFIERS, *NOMINAL)) | very
-    anew = np.isin(tag, _MODIFIERS) & np.isin(previous, NOMINAL)
+    inside = is_tag(tag, (*_MODIFIERS, *NOMINAL)) | very
+    anew = is_tag(tag, _MODIFIERS) & is_tag(previous, NOMINAL)
     continued = before(inside, words, 0).astype(bool) & ~anew
     run = np.cumsum(inside & ~continued) - 1
-    noun = np.isin(tag, NOMINAL)
+    noun = is_tag(tag, NOMINAL)
     named = np.zeros(run.max(initial=-1) + 1, dtype=bool)
     named[run[noun]] = True
     inside &= named[run] if len(named) else False
@@ -88,7 +97,7 @@ def _tree(tag: Tags, phrase: Rows, phrase_head: Flags, words: Words) -> Rows:
         return np.empty(0, dtype=np.int64)
     here = np.arange(len(tag))
     helper = _helpers(tag, words)
-    verb = (np.isin(tag, VERBS) | (tag == Tag.AUXILIARY)) & ~helper
+    verb = (is_tag(tag, VERBS) | (tag == Tag.AUXILIARY)) & ~helper
     root = _roots(tag, verb, helper, phrase_head, words)
     content = phrase_head | verb | (tag == Tag.PRONOUN)
     last_content = _or(last_index(content, words), root)
@@ -100,7 +109,7 @@ def _tree(tag: Tags, phrase: Rows, phrase_head: Flags, words: Words) -> Rows:
     joined = verb & (before(tag, words, Tag.MARK) == Tag.CONJUNCTION)
     head[joined] = last_verb[joined]
     next_verb = after(verb, words, 0).astype(bool)
-    forward = (np.isin(tag, (Tag.ADVERB, Tag.WHICH)) & next_verb) | (helper & next_verb)
+    forward = (is_tag(tag, (Tag.ADVERB, Tag.WHICH)) & next_verb) | (helper & next_verb)
     forward |= (tag == Tag.ADVERB) & (after(tag, words, Tag.MARK) == Tag.ADJECTIVE)
     head[forward] = here[forward] + 1
     distant = helper & ~next_verb
@@ -108,7 +117,7 @@ def _tree(tag: Tags, phrase: Rows, phrase_head: Flags, words: Words) -> Rows:
     head[(tag == Tag.ADJECTIVE) & (phrase < 0)] = last_verb[(tag == Tag.ADJECTIVE) & (phrase < 0)]
     modifier = (phrase >= 0) & ~phrase_head
     head[modifier] = np.flatnonzero(phrase_head)[phrase[modifier]]
-    stop = is_in(words.word, (".", "!", "?", ";"))
+    stop = words.among((".", "!", "?", ";"))
     head[stop] = root[stop]
     return np.where(here == root, here, head)
 
@@ -117,7 +126,7 @@ def _helpers(tag: Tags, words: Words) -> Flags:
     """Auxiliaries of a verb that follows, at once or after one adverb."""
     following = after(tag, words, Tag.MARK)
     second = np.where(following == Tag.ADVERB, after(following, words, Tag.MARK), following)
-    helped = np.isin(second, (Tag.GERUND, Tag.PARTICIPLE, Tag.VERB))
+    helped = is_tag(second, (Tag.GERUND, Tag.PARTICIPLE, Tag.VERB))
     return np.asarray((tag == Tag.AUXILIARY) & helped)
 
 
@@ -127,11 +136,11 @@ def _roots(tag: Tags, verb: Flags, helper: Flags, phrase_head: Flags, words: Wor
     previous = before(helper, words, 0).astype(bool)
     adverb = before(tag, words, Tag.MARK) == Tag.ADVERB
     helped = verb & (previous | (adverb & before(previous, words, 0).astype(bool)))
-    finite = verb & (np.isin(tag, _FINITE) | helped)
+    finite = verb & (is_tag(tag, _FINITE) | helped)
     rank = np.select([finite, phrase_head, verb], [0, 1, 2], 3)
-    order = np.lexsort((np.arange(len(tag)), rank, words.sentence))
-    best = order[np.flatnonzero(np.diff(words.sentence[order], prepend=-1))]
-    return best[words.sentence]
+    ranked = rank * len(tag) + np.arange(len(tag))
+    best = np.minimum.reduceat(ranked, np.flatnonzero(words.begins)) % len(tag)
+    return np.asarray(best[words.sentence])
 
 
 def _governors(
@@ -152,7 +161,7 @@ def _governors(
     inside = words.sentence[ahead] == words.sentence
     inside &= ahead < first
     governs = inside & ((tag[ahead] == Tag.PREPOSITION) | verb[ahead])
-    joined = inside & ((tag[ahead] == Tag.CONJUNCTION) | is_in(words.word, (",",))[ahead])
+    joined = inside & ((tag[ahead] == Tag.CONJUNCTION) | words.among((",",))[ahead])
     noun_before = _or(last_index(phrase_head, words)[first], root)
     late = np.where(here > root, last_content[first], root)
     return np.select([governs, joined], [ahead, noun_before], late)

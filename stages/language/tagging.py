@@ -1,11 +1,12 @@
 """Part of speech of each token: what the lexicon says, put right by its neighbours."""
 
+from collections.abc import Sequence
 from dataclasses import dataclass
 
 import numpy as np
 import pyarrow as pa
 
-from schemas.columns import Flags, Numbers, Rows, is_in
+from schemas.columns import Flags, Numbers, Rows
 from stages.language.lexicon import COUNTS, Tag, look_up
 from stages.language.tokens import Words
 
@@ -30,7 +31,7 @@ class Tagged:
 
 def tagged(words: Words) -> Tagged:
     """Each distinct word is looked up once."""
-    encoded = words.word.dictionary_encode()
+    encoded = words.distinct
     distinct = encoded.dictionary.to_pylist()
     known = [look_up(word, begins) for begins in (False, True) for word in distinct]
     of_token = encoded.indices.to_numpy() + len(distinct) * words.begins
@@ -41,17 +42,28 @@ def tagged(words: Words) -> Tagged:
     counts = [float(COUNTS.get(word.lower(), _digits(word))) for word in distinct]
     tag = _in_context(tag, plural, acts, words)
     count = np.where(tag == Tag.NUMERAL, np.array(counts * 2)[of_token], np.nan)
-    return Tagged(tag, lemma, plural & np.isin(tag, NOMINAL), count)
+    return Tagged(tag, lemma, plural & is_tag(tag, NOMINAL), count)
 
 
 def before(values: np.ndarray, words: Words, edge: int) -> np.ndarray:
     """The value of the token before each, `edge` where its sentence begins."""
-    return np.where(words.begins, edge, np.roll(values, 1))
+    found = np.roll(values, 1)
+    found[words.begins] = edge
+    return found
 
 
 def after(values: np.ndarray, words: Words, edge: int) -> np.ndarray:
     """The value of the token after each, `edge` where its sentence ends."""
-    return np.where(np.roll(words.begins, -1), edge, np.roll(values, -1))
+    found = np.roll(values, -1)
+    found[words.ends] = edge
+    return found
+
+
+def is_tag(tags: Tags, wanted: Sequence[Tag]) -> Flags:
+    """Token by token: one of the wanted ones?"""
+    known = np.zeros(len(Tag), dtype=bool)
+    known[list(wanted)] = True
+    return np.asarray(known[tags])
 
 
 def _digits(word: str) -> float:
@@ -66,41 +78,41 @@ def _in_context(tag: Tags, plural: Flags, acts: Flags, words: Words) -> Tags:
     tag = _participles_before_nouns(tag, words)
     tag = _adjectives_alone(tag, words)
     following = after(tag, words, Tag.MARK)
-    has = is_in(words.word, ("has", "have", "had")) & (following == Tag.PARTICIPLE)
+    has = words.among(("has", "have", "had")) & (following == Tag.PARTICIPLE)
     return np.where(has, Tag.AUXILIARY, tag)
 
 
 def _nouns_after_their_modifiers(tag: Tags, words: Words) -> Tags:
     """`a play`, `two stops`; captions give no orders, so no sentence begins with a verb."""
     previous = before(tag, words, Tag.PREPOSITION)
-    verb = np.isin(tag, (Tag.VERB, Tag.VERB_S)) & ~is_in(words.word, ("has", "have", "had"))
-    return np.where(verb & np.isin(previous, (*_BEFORE_NOUN, Tag.PREPOSITION)), Tag.NOUN, tag)
+    verb = is_tag(tag, (Tag.VERB, Tag.VERB_S)) & ~words.among(("has", "have", "had"))
+    return np.where(verb & is_tag(previous, (*_BEFORE_NOUN, Tag.PREPOSITION)), Tag.NOUN, tag)
 
 
 def _third_person(tag: Tags, may_act: Flags, words: Words) -> Tags:
     """`a girl rides a horse`: nothing but a verb can end in -s after one thing."""
     previous, following = before(tag, words, Tag.MARK), after(tag, words, Tag.MARK)
-    one = last_index(is_in(words.word, _ONE), words) > last_index(~np.isin(tag, _IN_PHRASE), words)
-    subject = np.isin(previous, NOMINAL) & (one | (following == Tag.DETERMINER))
-    subject |= np.isin(previous, (Tag.PRONOUN, Tag.WHICH))
-    acts = may_act & (tag == Tag.NOUN) & subject & np.isin(following, _AFTER_VERB)
+    one = last_index(words.among(_ONE), words) > last_index(~is_tag(tag, _IN_PHRASE), words)
+    subject = is_tag(previous, NOMINAL) & (one | (following == Tag.DETERMINER))
+    subject |= is_tag(previous, (Tag.PRONOUN, Tag.WHICH))
+    acts = may_act & (tag == Tag.NOUN) & subject & is_tag(following, _AFTER_VERB)
     return np.where(acts, Tag.VERB_S, tag)
 
 
 def _participles_before_nouns(tag: Tags, words: Words) -> Tags:
     """`parked cars`, `a running dog`."""
     previous, following = before(tag, words, Tag.PREPOSITION), after(tag, words, Tag.MARK)
-    modifies = np.isin(following, (Tag.ADJECTIVE, Tag.PARTICIPLE, *NOMINAL))
-    participle = (tag == Tag.PARTICIPLE) & np.isin(previous, (*_BEFORE_NOUN, Tag.PREPOSITION))
-    gerund = (tag == Tag.GERUND) & np.isin(previous, _BEFORE_NOUN)
+    modifies = is_tag(following, (Tag.ADJECTIVE, Tag.PARTICIPLE, *NOMINAL))
+    participle = (tag == Tag.PARTICIPLE) & is_tag(previous, (*_BEFORE_NOUN, Tag.PREPOSITION))
+    gerund = (tag == Tag.GERUND) & is_tag(previous, _BEFORE_NOUN)
     return np.where(modifies & (participle | gerund), Tag.ADJECTIVE, tag)
 
 
 def _adjectives_alone(tag: Tags, words: Words) -> Tags:
     """`an orange on a table`: an adjective that nothing follows is the noun of its article."""
     ends = after(tag, words, Tag.AUXILIARY)
-    ends = np.where(after(is_in(words.word, (".", "!", "?")), words, 0), Tag.AUXILIARY, ends)
-    alone = np.isin(ends, (Tag.PREPOSITION, Tag.AUXILIARY, Tag.VERB, Tag.VERB_S))
+    ends = np.where(after(words.among((".", "!", "?")), words, 0), Tag.AUXILIARY, ends)
+    alone = is_tag(ends, (Tag.PREPOSITION, Tag.AUXILIARY, Tag.VERB, Tag.VERB_S))
     article = before(tag, words, Tag.MARK) == Tag.DETERMINER
     return np.where((tag == Tag.ADJECTIVE) & article & alone, Tag.NOUN, tag)
 
@@ -111,5 +123,4 @@ def last_index(mask: Flags, words: Words) -> Rows:
     index = np.where(mask, np.arange(len(mask)), -1)
     found = np.roll(np.maximum.accumulate(index), 1)
     found[0] = -1
-    first = np.flatnonzero(words.begins)[np.cumsum(words.begins) - 1]
-    return np.where(found >= first, found, -1)
+    return np.where(found >= words.first, found, -1)

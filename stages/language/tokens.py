@@ -1,7 +1,9 @@
 """Texts → words and marks with their places, all texts at once."""
 
 import unicodedata
+from collections.abc import Iterable
 from dataclasses import dataclass
+from functools import cached_property
 
 import numpy as np
 import pyarrow as pa
@@ -14,7 +16,7 @@ _ENDS = (".", "!", "?")
 _BETWEEN = "\n"
 
 
-@dataclass(frozen=True, slots=True)
+@dataclass(frozen=True)
 class Words:
     """One entry per token, text after text; `sentence` numbers all sentences of all texts."""
 
@@ -27,10 +29,30 @@ class Words:
     def __len__(self) -> int:
         return len(self.text)
 
-    @property
+    @cached_property
     def begins(self) -> Flags:
         """Is it the first token of its sentence?"""
         return np.asarray(np.diff(self.sentence, prepend=-1) != 0)
+
+    @cached_property
+    def ends(self) -> Flags:
+        """Is it the last token of its sentence?"""
+        return np.asarray(np.roll(self.begins, -1))
+
+    @cached_property
+    def first(self) -> Rows:
+        """The first token of the sentence that each is in."""
+        return np.asarray(np.flatnonzero(self.begins)[np.cumsum(self.begins) - 1])
+
+    @cached_property
+    def distinct(self) -> pa.DictionaryArray:
+        """Each distinct word once, and which of them each token is."""
+        return self.word.dictionary_encode()
+
+    def among(self, words: Iterable[str]) -> Flags:
+        """Is the token, as written, one of these words?"""
+        known = np.append(is_in(self.distinct.dictionary, words), False)
+        return np.asarray(known[self.distinct.indices.to_numpy()])
 
 
 def split(texts: pa.Array) -> Words:
