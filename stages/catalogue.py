@@ -6,6 +6,7 @@ from typing import Annotated
 from pydantic import Field
 
 from stages.base import Judge, Proposer
+from stages.check_tasks import CheckTasks
 from stages.filter_duplicates import FilterDuplicates
 from stages.filter_phrases import FilterPhrases
 from stages.filter_regions import FilterRegions
@@ -24,6 +25,7 @@ JUDGES: Mapping[str, type[Judge]] = {
     "filter_scores": FilterScores,
     "filter_duplicates": FilterDuplicates,
     "find_consensus": FindConsensus,
+    "check_tasks": CheckTasks,
     "filter_phrases": FilterPhrases,
     "merge_human": MergeHuman,
 }
@@ -36,6 +38,7 @@ AnyJudge = Annotated[
     | FilterScores
     | FilterDuplicates
     | FindConsensus
+    | CheckTasks
     | FilterPhrases
     | MergeHuman,
     Field(discriminator="stage"),

@@ -38,12 +38,15 @@ class Places:
         """Those of these rows, in their order."""
         return Places(self.image[rows], self.bins[rows], self.noun[rows], self.wider[rows])
 
-    def known_to(self, witnesses: "Places") -> Flags:
-        """Per label: does any witness, in whatever image, name such a thing?"""
-        told = witnesses.noun >= 0
-        names, wider = witnesses.noun[told], witnesses.wider[told]
-        known = np.isin(self.noun, names) | np.isin(self.wider, names) | np.isin(self.noun, wider)
-        return np.asarray((self.noun >= 0) & known)
+    def known_to(self, witnesses: "Places", *, same_image: bool = False) -> Flags:
+        """Per label: does any witness name such a thing, in its image or in whatever image?"""
+        told = witnesses.rows(np.flatnonzero(witnesses.noun >= 0))
+        codes = (self.noun, self.wider, told.noun, told.wider)
+        scale = 1 + max(code.max(initial=0) for code in codes)
+        mine, theirs = (p.image * (scale if same_image else 0) for p in (self, told))
+        names, wider = theirs + told.noun, theirs + told.wider
+        known = np.isin(mine + self.noun, names) | np.isin(mine + self.wider, names)
+        return np.asarray((self.noun >= 0) & (known | np.isin(mine + self.noun, wider)))
 
     def agrees(self, rows: Rows, other: "Places", others: Rows) -> Flags:
         """Pair by pair: the same noun, or one the wider word of the other?"""

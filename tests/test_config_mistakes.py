@@ -170,8 +170,8 @@ A_TASK = f"{', '.join(TASKS)} or {LAST_TASK}"
             "- stage: filter_regions",
             "- stage: xyz",
             "13: pipelines.first.judge[0]: unknown stage 'xyz': there is filter_texts, "
-            "filter_regions, filter_scores, filter_duplicates, find_consensus, filter_phrases, "
-            "merge_human",
+            "filter_regions, filter_scores, filter_duplicates, find_consensus, check_tasks, "
+            "filter_phrases, merge_human",
             id="a stage like no other",
         ),
         pytest.param(

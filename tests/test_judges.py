@@ -8,6 +8,7 @@ from label_rows import IMAGE, annotations, phrase, region, text
 
 from schemas.annotations import Annotations
 from schemas.tables import TABLES, VERDICTS
+from stages.check_tasks import CheckTasks
 from stages.filter_duplicates import FilterDuplicates
 from stages.filter_phrases import FilterPhrases
 from stages.filter_regions import FilterRegions
@@ -29,6 +30,7 @@ JUDGES = [
     FilterDuplicates(),
     FilterDuplicates(across_tasks=True),
     FindConsensus(reject_alone=True),
+    CheckTasks(max_unsupported={"brief": 0}),
     FilterPhrases(),
     FilterScores(min_score=0.5, min_label_score={"od": 0.5}, min_location_score=0.1),
     MergeHuman(),
@@ -38,12 +40,14 @@ NAN, INF = float("nan"), float("inf")
 
 
 def every_kind(**columns):
-    """A text, two regions, one of a second opinion, a human region and two phrases."""
+    """A text, two objects, a dense caption, a region of a second opinion, one of a person, and two
+    phrases."""
     return annotations(
         texts=[text("dog", score=0.4)],
         regions=[
             region(0, 0, 90, 90, score=0.4, truncated=True),
             region(0, 0, 90, 90, label_no=1) | columns,
+            region(500, 0, 590, 90, label_no=2, task="dense_region_caption") | columns,
             region(0, 0, 85, 90, source="opinion") | columns,
             region(0, 0, 80, 90, source="human") | columns,
         ],

@@ -103,12 +103,9 @@ def _missing(phrases: Parsed, said: Parsed) -> np.ndarray:
     tokens = phrases.tokens
     words = pa.concat_arrays([tokens.lemma, said.tokens.lemma]).dictionary_encode()
     code, size = words.indices.to_numpy().astype(np.int64), len(words.dictionary) + 1
-    attribute = np.flatnonzero((tokens.kind == Kind.ATTRIBUTE) & np.isnan(tokens.count))
-    held = np.flatnonzero((phrases.row >= 0) & (said.row >= 0))
-    first = np.searchsorted(tokens.text[attribute], phrases.row[held])
-    count = np.searchsorted(tokens.text[attribute], phrases.row[held], side="right") - first
-    row = np.repeat(held, count)
-    place = np.repeat(first - (np.cumsum(count) - count), count) + np.arange(count.sum())
-    wanted = said.row[row] * size + code[attribute[place]]
+    attributes = np.flatnonzero((tokens.kind == Kind.ATTRIBUTE) & np.isnan(tokens.count))
+    row, token = phrases.per_row(attributes)
+    wanted = said.row[row] * size + code[token]
     told = said.tokens.text * size + code[len(tokens) :]
-    return np.bincount(row[~np.isin(wanted, told)], minlength=len(phrases.row))
+    missing = (said.row[row] >= 0) & ~np.isin(wanted, told)
+    return np.bincount(row[missing], minlength=len(phrases.row))

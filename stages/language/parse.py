@@ -123,6 +123,16 @@ class Parsed:
         measures = linked & is_in(tokens.lemma.take(pa.array(heads)), MEASURES)
         return np.asarray(heads[~measures])
 
+    def per_row(self, tokens: Rows) -> tuple[Rows, Rows]:
+        """These tokens, in ascending order, for every row that says them: its number and the
+        token."""
+        order = np.argsort(self.row, kind="stable")
+        order = order[self.row[order] >= 0]
+        first = np.searchsorted(self.tokens.text[tokens], self.row[order])
+        count = np.searchsorted(self.tokens.text[tokens], self.row[order], side="right") - first
+        place = np.repeat(first - (np.cumsum(count) - count), count) + np.arange(count.sum())
+        return np.repeat(order, count), tokens[place]
+
     def of_rows(self, values: np.ndarray, null: float) -> Numbers:
         """A value per distinct text → one per row."""
         return np.append(values, null).astype(np.float64)[self.row]

@@ -1,0 +1,83 @@
+"""Regions against the regions of other tasks (X1 to X3), and against their own category (R10)."""
+
+from collections.abc import Iterator
+from dataclasses import dataclass
+
+import numpy as np
+import pyarrow as pa
+import pyarrow.compute as pc
+
+from schemas.annotations import Annotations, kept_mask, local_ids, region_bins
+from schemas.columns import Flags, is_in
+from stages.base import Finding
+from stages.language import language_named, parse
+from stages.witnesses import Places, best_sighting
+
+_OBJECTS, _DENSE, _GROUNDED = "od", "dense_region_caption", "caption_to_phrase_grounding"
+_PROPOSALS, _CATEGORY = "region_proposal", "region_to_category"
+_MATCHED = (
+    ("x1_dense", (_OBJECTS,), _DENSE, True),
+    ("x1_object", (_DENSE,), _OBJECTS, True),
+    ("x2_object", (_GROUNDED,), _OBJECTS, True),
+    ("x3_proposal", (_OBJECTS, _DENSE, _GROUNDED), _PROPOSALS, False),
+)
+"""Rule, whose regions it judges, where it looks for a partner, and whether names must agree."""
+
+
+@dataclass(frozen=True, slots=True)
+class Named:
+    """All regions with the nouns that they name."""
+
+    annotations: Annotations
+    places: Places
+    label: pa.Array
+    kept: Flags
+
+    @classmethod
+    def of(cls, annotations: Annotations, parser: str) -> "Named":
+        regions = annotations.regions
+        label = pc.coalesce(regions["category"], regions["text"]).combine_chunks()
+        noun = parse(language_named(parser), label).heads()
+        image_id = regions["image_id"].combine_chunks()
+        places = Places.of(image_id, region_bins(annotations), noun)
+        return cls(annotations, places, label, kept_mask(annotations, "region"))
+
+    def of_tasks(self, tasks: tuple[str, ...]) -> Flags:
+        return is_in(self.annotations.regions["task"], tasks)
+
+
+def unmatched(named: Named, min_iou: float) -> Iterator[Finding]:
+    for rule, judged, other, alike in _MATCHED:
+        mine = np.flatnonzero(named.of_tasks(judged) & named.kept)
+        theirs = np.flatnonzero(named.of_tasks((other,)) & named.kept)
+        if not len(theirs):
+            continue
+        places, witnesses = named.places.rows(mine), named.places.rows(theirs)
+        seen = best_sighting(places, witnesses, named=alike)
+        missing = seen.iou < min_iou
+        if alike:
+            missing &= places.known_to(witnesses)
+        unseen, overlap = np.zeros(len(named.kept), dtype=bool), np.zeros(len(named.kept))
+        unseen[mine], overlap[mine] = missing, seen.iou
+        yield Finding(rule, "flag", unseen, overlap, min_iou)
+
+
+def recategorised(named: Named) -> Finding:
+    """The first category that a region's place was given names another thing than the region."""
+    regions = named.annotations.regions
+    asked = np.flatnonzero(named.of_tasks((_CATEGORY,)) & named.kept)
+    told = regions.select(["image_id", "parent"]).take(pa.array(asked))
+    about = pc.binary_join_element_wise(told["image_id"], told["parent"], "\n").combine_chunks()
+    asked, about = asked[np.asarray(about.is_valid())], about.drop_null()
+    names = local_ids(regions, "region")
+    own = pc.binary_join_element_wise(regions["image_id"].combine_chunks(), names, "\n")
+    found = pc.fill_null(pc.index_in(own, value_set=about), -1).to_numpy(zero_copy_only=False)
+    rows = np.flatnonzero(found >= 0)
+    answers = asked[found[rows]]
+    both_named = (named.places.noun[rows] >= 0) & (named.places.noun[answers] >= 0)
+    differ = np.zeros(len(regions), dtype=bool)
+    differ[rows] = both_named & ~named.places.agrees(rows, named.places, answers)
+    answer = np.full(len(regions), -1)
+    answer[rows] = answers
+    details = named.label.take(pa.array(answer, mask=answer < 0))
+    return Finding("r10_category", "flag", differ, 0, 1, details)
