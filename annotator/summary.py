@@ -95,7 +95,7 @@ def render(summary: Summary) -> str:
     """The summary as lines for a terminal."""
     blocks = [
         "images   " + " · ".join(f"{count:,} {state}" for state, count in summary.images.items()),
-        _table(
+        aligned(
             ("labels", "source", "all", "kept", ""),
             [
                 (label.kind, label.source, label.all, label.kept, _share(label.kept, label.all))
@@ -106,7 +106,7 @@ def render(summary: Summary) -> str:
     ]
     if summary.funnel:
         blocks.append(
-            _table(
+            aligned(
                 ("filter", "flag", "quarantine", "drop", "by it alone"),
                 [(r.filter, r.flagged, r.quarantined, r.dropped, r.alone) for r in summary.funnel],
                 words=1,
@@ -144,7 +144,7 @@ def _share(part: int, whole: int) -> str:
     return f"{part / whole:.0%}" if whole else ""
 
 
-def _table(head: Sequence[str], rows: Sequence[Sequence[object]], words: int) -> str:
+def aligned(head: Sequence[str], rows: Sequence[Sequence[object]], words: int) -> str:
     """Aligned columns: the first `words` of them text, the rest numbers."""
     cells = [list(head), *([f"{c:,}" if isinstance(c, int) else str(c) for c in r] for r in rows)]
     widths = [max(len(row[i]) for row in cells) for i in range(len(head))]

@@ -51,6 +51,10 @@ VERBS = {
         "annotator.cli.why",
         "Say what is known of a label: what it says, who made it, and why it is kept or not.",
     ),
+    "stats": Verb(
+        "annotator.cli.stats",
+        "Count a version as FLD-5B's paper counts its labels, and print both side by side.",
+    ),
     "log": Verb(
         "annotator.cli.versions",
         "List the versions of the tables: when, how many kept labels, and what was committed.",
