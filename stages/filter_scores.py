@@ -9,10 +9,11 @@ import pyarrow.compute as pc
 from pydantic import AfterValidator, Field
 
 from schemas.annotations import Annotations
-from schemas.columns import Flags, Numbers, is_in, numbers
+from schemas.columns import Column, Flags, Numbers, is_in, numbers
 from schemas.quantiles import count_scores, lowest_share
 from schemas.tables import HUMAN, LABEL_TABLES, VERDICT_ROWS
 from stages.base import Finding, Judge, normalise_task
+from stages.language import comparable
 
 Score = Annotated[float, Field(ge=0, le=1)]
 Threshold = Score | dict[str, Score] | None
@@ -34,17 +35,17 @@ PerTask = Annotated[Threshold, AfterValidator(_by_plain_task)]
 
 
 class FilterScores(Judge):
-    """Texts, regions and phrases alike (R7), and how exact the place of a region is (R8, flags
-    only). Each filter's name begins with its rule. All are off by default: no published threshold
-    is on the scale of Florence-2's scores, so a number must come from one's own data. What the
-    rules reject of scenes: docs/judgement-regions.md.
+    """Texts, regions and phrases alike (R7), the regions of each category apart (R14), and how
+    exact the place of a region is (R8, flags only). Each filter's name begins with its rule. All
+    are off by default: no published threshold is on the scale of Florence-2's scores, so a number
+    must come from one's own data. What the rules reject of scenes: docs/judgement-regions.md.
 
     A mapping leaves tasks that it does not name alone. A label of the model or of a second opinion
     that has no score is flagged `unscored`, never rejected. A label at the threshold is kept;
     scores are float32, and so is the comparison.
     """
 
-    behaviour: ClassVar[int] = 3
+    behaviour: ClassVar[int] = 4
     per_task: ClassVar = ("min_score", "min_label_score", "min_location_score")
 
     stage: Literal["filter_scores"] = "filter_scores"
@@ -65,6 +66,17 @@ class FilterScores(Judge):
         description="R7: share of the regions of a task and source, those the model was least sure "
         "of; quarantine. 0.1 is ours, for scores that are not calibrated; off until you give it",
     )
+    lowest_class_share: float | None = Field(
+        None,
+        ge=0,
+        le=1,
+        description="R14: the same share of every category of a task and source, so that the rare "
+        "ones do not pay for the frequent; quarantine. After LabelMatch, which keeps each class's "
+        "share; off, as no number fits every model",
+    )
+    min_class_scores: int = Field(
+        200, ge=1, description="R14: scores of a category from which on it is judged; ours"
+    )
     tight_spread: float | None = Field(
         None,
         ge=0,
@@ -80,24 +92,30 @@ class FilterScores(Judge):
     r7_limits: dict[str, float | None] | None = Field(
         None, description="R7: score by `source/task`, settled by the statistics pass"
     )
+    r14_limits: dict[str, float | None] | None = Field(
+        None, description="R14: score by `source/task/category`, settled by the statistics pass"
+    )
 
     def measure(self, annotations: Annotations) -> dict[str, Any] | None:
-        """Counts of the scores of regions by source and task."""
-        if self.lowest_share is None or self.r7_limits is not None:
-            return None
-        regions = annotations.regions
-        scores = numbers(regions["score"])
-        return {name: count_scores(scores[rows]) for name, rows in _by_source_and_task(regions)}
+        """Counts of the scores of regions by source and task, and by source, task and category."""
+        wanted: dict[str, Any] = {}
+        if self.lowest_share is not None and self.r7_limits is None:
+            wanted["r7"] = _count_by(annotations.regions, _maker(annotations.regions))
+        if self.lowest_class_share is not None and self.r14_limits is None:
+            wanted["r14"] = _count_by(annotations.regions, _class(annotations.regions))
+        return wanted or None
 
     def settled(self, measured: Sequence[dict[str, Any]]) -> Self:
-        if self.lowest_share is None or self.r7_limits is not None:
-            return self
-        names = sorted({name for counts in measured for name in counts})
-        limits = {
-            name: lowest_share([each[name] for each in measured if name in each], self.lowest_share)
-            for name in names
-        }
-        return self.model_copy(update={"r7_limits": limits})
+        constants: dict[str, Any] = {}
+        if self.lowest_share is not None and self.r7_limits is None:
+            constants["r7_limits"] = _limits_of(
+                [part["r7"] for part in measured], self.lowest_share
+            )
+        if self.lowest_class_share is not None and self.r14_limits is None:
+            parts = [part["r14"] for part in measured]
+            least = self.min_class_scores
+            constants["r14_limits"] = _limits_of(parts, self.lowest_class_share, least)
+        return self.model_copy(update=constants)
 
     def judge(self, annotations: Annotations) -> pa.Table:
         made = [
@@ -111,10 +129,14 @@ class FilterScores(Judge):
 
     def _regions(self, regions: pa.Table) -> Iterator[Finding]:
         scores, spread = numbers(regions["score"]), numbers(regions["location_spread"])
-        for name, rows in _by_source_and_task(regions) if self.r7_limits else ():
-            if (limit := (self.r7_limits or {}).get(name)) is not None:
-                low = rows & (scores < limit)
-                yield Finding("r7_lowest", "quarantine", low, scores, limit)
+        for rule, settled, key in (
+            ("r7_lowest", self.r7_limits, _maker),
+            ("r14_class", self.r14_limits, _class),
+        ):
+            if settled:
+                limits = _settled_limits(key(regions), settled)
+                low = (scores < limits) & ~_human(regions)
+                yield Finding(rule, "quarantine", low, scores, limits)
         tight, usable = (np.inf if limit is None else np.float32(limit) for limit in self._spreads)
         yield Finding(
             "r8_loose", "flag", (spread > tight) & ~(spread > usable), spread, self.tight_spread
@@ -151,15 +173,51 @@ def _limits(labels: pa.Table, threshold: float | dict[str, float]) -> Numbers:
     return np.asarray(limits[task.indices.to_numpy()])
 
 
-def _by_source_and_task(regions: pa.Table) -> Iterator[tuple[str, Flags]]:
-    """`source/task` of the regions that people did not draw, and which rows these are."""
-    joined = pc.binary_join_element_wise(
-        regions["source"], regions["task"], "/", null_handling="replace"
-    )
-    others = ~_human(regions)
-    for name in pc.unique(joined).to_pylist():
-        if (rows := others & is_in(joined, (name,))).any():
-            yield name, rows
+def _maker(regions: pa.Table) -> pa.Array:
+    """`source/task` of each region."""
+    return _joined(regions["source"], regions["task"], null_handling="replace")
+
+
+def _class(regions: pa.Table) -> pa.Array:
+    """`source/task/category`, NULL for a region of free words."""
+    return _joined(regions["source"], regions["task"], comparable(regions["category"]))
+
+
+def _joined(*columns: Column, null_handling: str = "emit_null") -> pa.Array:
+    joined = pc.binary_join_element_wise(*columns, "/", null_handling=null_handling)
+    return joined.combine_chunks() if isinstance(joined, pa.ChunkedArray) else joined
+
+
+def _count_by(regions: pa.Table, key: pa.Array) -> dict[str, dict[str, int]]:
+    """Counts of scores by key, of the regions that people did not draw."""
+    encoded = key.dictionary_encode()
+    rows = np.flatnonzero(~_human(regions) & np.asarray(key.is_valid()))
+    code = encoded.indices.take(pa.array(rows)).to_numpy()
+    order = np.argsort(code, kind="stable")
+    code, scores = code[order], numbers(regions["score"])[rows[order]]
+    starts = np.flatnonzero(np.diff(code, prepend=-1))
+    names = encoded.dictionary.take(pa.array(code[starts])).to_pylist()
+    parts = np.split(scores, starts[1:]) if len(starts) else []
+    return {name: count_scores(part) for name, part in zip(names, parts, strict=True)}
+
+
+def _limits_of(
+    parts: Sequence[dict[str, dict[str, int]]], share: float, least: int = 0
+) -> dict[str, float | None]:
+    """The score below which that share lies, of every key with so many scores."""
+    limits: dict[str, float | None] = {}
+    for name in sorted({name for part in parts for name in part}):
+        counts = [part[name] for part in parts if name in part]
+        if sum(sum(count.values()) for count in counts) >= least:
+            limits[name] = lowest_share(counts, share)
+    return limits
+
+
+def _settled_limits(key: pa.Array, settled: dict[str, float | None]) -> Numbers:
+    """One limit per row, NaN where none is settled."""
+    limits = np.array([*settled.values(), None], dtype=np.float64)
+    found = pc.index_in(key, value_set=pa.array(list(settled), pa.string()))
+    return np.asarray(limits[pc.fill_null(found, len(settled)).to_numpy()])
 
 
 def _human(labels: pa.Table) -> Flags:

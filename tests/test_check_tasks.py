@@ -247,7 +247,7 @@ def test_where_no_text_was_asked_for_no_quotation_is_wrong():
 
 
 def test_a_limit_of_an_unknown_level_is_refused():
-    with pytest.raises(ValidationError, match="max_unsupported.short"):
+    with pytest.raises(ValidationError, match=r"max_unsupported.short"):
         CheckTasks(max_unsupported={"short": 0.5})
 
 

@@ -112,3 +112,63 @@ def test_the_least_sure_share_of_each_task_is_quarantined():
     assert 0.1 < limit <= 0.2
     assert said(settled, od) == [(0, "filter_scores.r7_lowest", "quarantine", 0.1, limit)]
     assert said(settled, dense) == []
+
+
+def of_class(category, count, **columns):
+    """As many regions of a category, with scores from 1 / count to 1."""
+    return [
+        region(0, 0, 9, 9, category=category, score=i / count, label_no=i, **columns)
+        for i in range(1, count + 1)
+    ]
+
+
+@pytest.mark.parametrize(
+    ("count", "judged"),
+    [
+        pytest.param(9, False, id="just too few"),
+        pytest.param(10, True, id="on the limit"),
+        pytest.param(11, True, id="just enough"),
+    ],
+)
+def test_a_category_of_few_scores_is_not_judged(count, judged):
+    rules = FilterScores(lowest_class_share=0.2, min_class_scores=10)
+    settled = rules.settled([rules.measure(annotations(regions=of_class("dog", count)))])
+    assert ("model/od/dog" in settled.r14_limits) == judged
+
+
+def test_each_category_gives_up_the_same_share():
+    rules = FilterScores(lowest_class_share=0.2, min_class_scores=10)
+    rare = of_class("Dogs", 10)
+    frequent = [row | {"score": row["score"] / 2} for row in of_class("cat", 20)]
+    left_alone = [
+        region(0, 0, 9, 9, score=0.001, text="a red dog", label_no=30),
+        region(0, 0, 9, 9, score=0.001, category="dog", source="human", label_no=31),
+        region(0, 0, 9, 9, score=0.001, category="hen", label_no=32),
+        region(0, 0, 9, 9, category="dog", label_no=33),
+    ]
+    shards = [annotations(regions=rows) for rows in (rare, [*frequent[:7]], frequent[7:])]
+    settled = rules.settled([rules.measure(shard) for shard in shards])
+    dog, cat = (settled.r14_limits[f"model/od/{name}"] for name in ("dog", "cat"))
+    assert 0.2 < dog <= 0.3
+    assert 0.1 < cat <= 0.125
+    found = said(settled, annotations(regions=[*rare, *frequent, *left_alone]))
+    assert [(value, limit) for _, _, _, value, limit in found] == [
+        *((value, dog) for value in (0.1, 0.2)),
+        *((value, cat) for value in (0.025, 0.05, 0.075, 0.1)),
+    ]
+    assert {row[1:3] for row in found} == {("filter_scores.r14_class", "quarantine")}
+
+
+@pytest.mark.parametrize(
+    ("score", "found"),
+    [
+        pytest.param(0.51, [], id="just inside"),
+        pytest.param(0.5, [], id="on the limit"),
+        pytest.param(0.49, [(0.49, 0.5)], id="just outside"),
+    ],
+)
+def test_below_the_limit_of_its_category_a_region_is_quarantined(score, found):
+    rules = FilterScores(lowest_class_share=0.2, r14_limits={"model/od/dog": 0.5})
+    judged = annotations(regions=[region(0, 0, 9, 9, category="a dog", score=score)])
+    expected = [(0, "filter_scores.r14_class", "quarantine", *rest) for rest in found]
+    assert said(rules, judged) == expected

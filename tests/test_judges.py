@@ -33,6 +33,7 @@ JUDGES = [
     CheckTasks(max_unsupported={"brief": 0}),
     FilterPhrases(),
     FilterScores(min_score=0.5, min_label_score={"od": 0.5}, min_location_score=0.1),
+    FilterScores(lowest_share=0.5, r7_limits={"model/od": 0.5}, lowest_class_share=0.5),
     MergeHuman(),
 ]
 LONG = "x" * 10_000
