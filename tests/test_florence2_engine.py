@@ -56,13 +56,13 @@ def plain_generate(checkpoint, folder, image, text, **settings):
             {"num_beams": 3, "early_stopping": True, "no_repeat_ngram_size": 3},
             id="beams, no repeats",
         ),
+        pytest.param({"num_beams": 3, "early_stopping": False}, id="beams, late stopping"),
     ],
 )
 def test_tokens_are_those_of_plain_generate_per_prompt(
     settings, exact, lively_checkpoint, pictures
 ):
-    ours = {name: value for name, value in settings.items() if name != "early_stopping"}
-    engine = Engine(exact, Decoding(LIMITS, **ours))
+    engine = Engine(exact, Decoding(LIMITS, **settings))
     caption = "A red circle is left of a star."
     requests = [Request(i, task) for i in range(2) for task in ROOTS]
     requests.append(Request(0, GROUNDING, about=caption))
@@ -75,6 +75,17 @@ def test_tokens_are_those_of_plain_generate_per_prompt(
         assert result.tokens == plain_generate(exact, lively_checkpoint, image, text, **settings), (
             request
         )
+
+
+def test_late_stopping_finds_answers_that_early_stopping_does_not(exact, pictures):
+    requests = [
+        Request(i, task) for i in range(3) for task in TASKS if TASKS[task].asks_about == "nothing"
+    ]
+    early, late = (
+        {r.request: r for r in Engine(exact, Decoding(LIMITS, 3, 0, stops)).run(pictures, requests)}
+        for stops in (True, False)
+    )
+    assert any(late[asked].tokens != result.tokens for asked, result in early.items())
 
 
 def test_every_image_is_encoded_once_cascades_included(lively, pictures, encoded):

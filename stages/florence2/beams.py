@@ -1,8 +1,9 @@
 """Which token comes next: greedy or beam search over many answers at once, all on tensors.
 
-The rules are those of transformers' `generate` with `early_stopping` and a length penalty of 1: a
-candidate that ends counts only among the best `beams` ones, its score is the mean log-probability
-of its tokens, and an answer is done when `beams` candidates have ended or its limit is reached.
+The rules are those of transformers' `generate` with a length penalty of 1: a candidate that ends
+counts only among the best `beams` ones, its score is the mean log-probability of its tokens, and an
+answer is done at its limit, or when `beams` candidates have ended: with `early_stopping` at once,
+without it as soon as the best open one, ended here, would not be better than the worst of them.
 Bans and forced tokens decide which token is taken; the log-probability kept is the model's own.
 """
 
@@ -27,11 +28,15 @@ class Rules:
     eos: int
     first_loc: int
     no_repeat_ngram_size: int
+    early_stopping: bool
 
     @classmethod
-    def of(cls, vocabulary: Vocabulary, no_repeat_ngram_size: int) -> "Rules":
+    def of(
+        cls, vocabulary: Vocabulary, no_repeat_ngram_size: int = 0, early_stopping: bool = True
+    ) -> "Rules":
         """Of a checkpoint."""
-        return cls(vocabulary.bos, vocabulary.eos, vocabulary.first_loc, no_repeat_ngram_size)
+        known = vocabulary
+        return cls(known.bos, known.eos, known.first_loc, no_repeat_ngram_size, early_stopping)
 
 
 def step(decoder: Decoder, slots: Slots, rules: Rules) -> None:
@@ -91,7 +96,16 @@ class _Search:
         )
         slots.open.become(replace(candidates.pick(open.indices), scores=open.values))
         slots.ended.become(ended.pick(ended.scores.topk(count).indices))
-        return (slots.ended.scores > NEVER).all(dim=1) | self._at_limit()
+        return self._decided() | self._at_limit()
+
+    def _decided(self) -> torch.Tensor:
+        """Whether enough beams have ended, (slots,); both kinds are sorted, the best first."""
+        slots = self.slots
+        enough = slots.ended.scores[:, -1] > NEVER
+        if self.rules.early_stopping:
+            return enough
+        best_open = slots.open.scores[:, 0] / (slots.position + 1)
+        return enough & (best_open <= slots.ended.scores[:, -1])
 
     def _candidates(self, logits: torch.Tensor) -> tuple[Hypotheses, torch.Tensor]:
         """The best 2 * beams continuations of each slot, best first, and the token of each."""

@@ -22,13 +22,11 @@ Key = TypeVar("Key")
 class ContinuousDecoding(Generic[Key]):
     """Up to `count` answers at a time, each known by the key that it joined with."""
 
-    def __init__(
-        self, checkpoint: Checkpoint, count: int, beams: int, no_repeat_ngram_size: int
-    ) -> None:
+    def __init__(self, checkpoint: Checkpoint, count: int, beams: int, rules: Rules) -> None:
         self.vocabulary = checkpoint.vocabulary
         self.decoder = Decoder(checkpoint)
         self.count = count
-        self.rules = Rules.of(checkpoint.vocabulary, no_repeat_ngram_size)
+        self.rules = rules
         self._slots = Slots.allocate(self.decoder, count, beams, ROOM, ROOM)
         self._keys: list[Key] = []
         self._ages: list[int] = []

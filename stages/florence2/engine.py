@@ -7,6 +7,7 @@ from dataclasses import dataclass
 
 import torch
 
+from stages.florence2.beams import Rules
 from stages.florence2.checkpoint import Checkpoint
 from stages.florence2.continuous import ContinuousDecoding
 from stages.florence2.encoders import SMALL, Encoders, TorchEncoders
@@ -18,11 +19,16 @@ from stages.florence2.waiting import Images, Job, Waiting
 
 @dataclass(frozen=True, slots=True)
 class Decoding:
-    """How answers are sought; `max_new_tokens` per task."""
+    """How answers are sought; `max_new_tokens` per task.
+
+    With `early_stopping` a search of several beams ends when as many answers have ended; without
+    it, when none that goes on scores better than the worst of them, as `generate` has it.
+    """
 
     max_new_tokens: Mapping[Task, int]
     num_beams: int = 1
     no_repeat_ngram_size: int = 0
+    early_stopping: bool = True
 
 
 @dataclass(frozen=True, slots=True)
@@ -81,8 +87,11 @@ class Engine:
         self.decoding = decoding
         self.batch_size = batch_size
         self.encoders = encoders or TorchEncoders(checkpoint)
+        rules = Rules.of(
+            checkpoint.vocabulary, decoding.no_repeat_ngram_size, decoding.early_stopping
+        )
         self._answers: ContinuousDecoding[Job] = ContinuousDecoding(
-            checkpoint, batch_size, decoding.num_beams, decoding.no_repeat_ngram_size
+            checkpoint, batch_size, decoding.num_beams, rules
         )
         self._thread_count = 1 if checkpoint.parameters <= SMALL else None
 

@@ -37,6 +37,7 @@ class Florence2Session:
             max_new_tokens=options.token_limits(),
             num_beams=options.num_beams,
             no_repeat_ngram_size=options.no_repeat_ngram_size,
+            early_stopping=options.early_stopping,
         )
         checkpoint = load_checkpoint(model)
         encoders = open_encoders(checkpoint, model.backend)

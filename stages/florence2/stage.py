@@ -100,6 +100,11 @@ class Florence2(Proposer):
         "checkpoints are published with 3, which silently starves region tasks: three "
         "coordinates or label words that occur twice are a banned run too",
     )
+    early_stopping: bool = Field(
+        True,
+        description="whether a search of several beams ends when as many answers have ended, as "
+        "Microsoft's checkpoints are published; false searches on while a better one may come",
+    )
     max_new_tokens: int | None = Field(
         None,
         ge=4,
