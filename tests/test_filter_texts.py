@@ -252,6 +252,57 @@ def test_a_caption_that_the_data_set_says_often_is_flagged():
     ]
 
 
+LONG = " ".join(f"word{i}" for i in range(60))
+
+
+def settled_over(*captions, max_copies=2):
+    """Three shards of one data set."""
+    judge = only(max_copies=max_copies)
+    parts = [captions[i::3] for i in range(3)]
+    measured = [judge.measure(annotations(texts=[text(w) for w in part])) for part in parts]
+    return judge.settled(json.loads(json.dumps(measured)))
+
+
+@pytest.mark.parametrize(
+    ("times", "found"),
+    [
+        pytest.param(1, [], id="just inside"),
+        pytest.param(2, [], id="on the limit"),
+        pytest.param(3, [("t12_near_copies", 3, 2)], id="just outside"),
+    ],
+)
+def test_a_caption_that_the_data_set_says_often_but_for_a_word_is_flagged(times, found):
+    captions = [f"{LONG} {ending}" for ending in ("one", "two", "three")[:times]]
+    judge = settled_over(*captions, "a dog on a mat", "a cat in a hat")
+    expected = [(0, f"filter_texts.{rule}", "flag", *rest) for rule, *rest in found]
+    assert said(judge, annotations(texts=[text(captions[0])])) == expected
+    assert said(judge, annotations(texts=[text(f"{LONG} four")])) == expected, "a new one too"
+
+
+@pytest.mark.parametrize(
+    "other",
+    [
+        pytest.param(" ".join(reversed(LONG.split())), id="the same words in another order"),
+        pytest.param(f"{LONG} {LONG.replace('word', 'other')}", id="half of it"),
+        pytest.param("dog", id="one word"),
+        pytest.param(None, id="null"),
+        pytest.param("!", id="no words"),
+    ],
+)
+def test_other_words_are_no_near_copy(other):
+    judge = settled_over(*[f"{LONG} {ending}" for ending in ("one", "two", "three")])
+    found = said(judge, annotations(texts=[text(LONG), text(other, label_no=1)]))
+    near = [row for row in found if row[1] != "filter_texts.t1_empty"]
+    assert near == [(0, "filter_texts.t12_near_copies", "flag", 3, 2)]
+
+
+def test_an_exact_copy_is_not_called_a_near_one_as_well():
+    judge = settled_over(*["The image shows a dog"] * 3)
+    assert said(judge, annotations(texts=[text("dog")])) == [
+        (0, "filter_texts.t12_copies", "flag", 3, 2)
+    ]
+
+
 def test_what_was_not_measured_is_not_judged():
     rows = [text("dog", label_no=i, score=0.001) for i in range(9)]
     unsettled = only(lowest_scores=0.5, max_copies=1)

@@ -55,16 +55,24 @@ def copies(texts: Column, counted: Mapping[str, int]) -> Numbers:
 
 
 def digests(texts: Column) -> pa.Array:
-    """Equal for texts that differ only in case, marks, articles, white space or opening; NULL for
-    NULL and for a text without words."""
+    """Equal for texts that are equal when `plain`; NULL for NULL and for a text without words."""
+    encoded = plain(texts).dictionary_encode()
+    named = [_digest(text) for text in encoded.dictionary.to_pylist()]
+    return pa.array(named, pa.string()).take(encoded.indices)
+
+
+def plain(texts: Column) -> pa.Array:
+    """Words in lower case with single spaces, without marks, articles or an opening about the
+    image; NULL for NULL and for a text without words."""
     whole = texts.combine_chunks() if isinstance(texts, pa.ChunkedArray) else texts
     encoded = whole.dictionary_encode()
     lower = pc.utf8_lower(without_opening(encoded.dictionary))
     words = pc.replace_substring_regex(lower, r"[^\p{L}\p{M}\p{N}]+", " ")
-    plain = pc.replace_substring_regex(words, r"\b(?:a|an|the) ", "")
-    named = [_digest(text) for text in pc.utf8_trim_whitespace(plain).to_pylist()]
-    return pa.array(named, pa.string()).take(encoded.indices)
+    bare = pc.replace_substring_regex(words, r"\b(?:a|an|the) ", "")
+    trimmed = pc.utf8_trim_whitespace(bare)
+    said = pc.if_else(pc.equal(trimmed, ""), pa.scalar(None, pa.string()), trimmed)
+    return said.take(encoded.indices)
 
 
-def _digest(text: str) -> str | None:
-    return hashlib.sha256(text.encode()).hexdigest()[:_DIGITS] if text else None
+def _digest(text: str) -> str:
+    return hashlib.sha256(text.encode()).hexdigest()[:_DIGITS]

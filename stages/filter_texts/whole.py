@@ -1,0 +1,59 @@
+"""A text against the whole data set: the least sure (T9), copies and near copies (T12)."""
+
+from collections.abc import Iterator, Mapping, Sequence
+
+import numpy as np
+import pyarrow as pa
+import pyarrow.compute as pc
+
+from schemas.columns import is_in, numbers
+from schemas.quantiles import count_scores, lowest_share
+from schemas.tables import HUMAN
+from stages.base import Finding
+from stages.filter_texts import form
+from stages.language import near_copies, templates
+
+Counts = Mapping[str, int]
+
+
+def count_scores_by_maker(texts: pa.Table) -> dict[str, dict[str, int]]:
+    """Of the texts that people did not write, by `source/task`."""
+    model = pc.fill_null(pc.not_equal(texts["source"], HUMAN), True)
+    made, scores = _made_by(texts.filter(model)), numbers(texts.filter(model)["score"])
+    return {
+        maker: count_scores(scores[is_in(made, (maker,))]) for maker in pc.unique(made).to_pylist()
+    }
+
+
+def least_sure(parts: Sequence[Mapping[str, Counts]], share: float) -> dict[str, float | None]:
+    """By `source/task` the score that this share of them lie below."""
+    made = sorted({maker for part in parts for maker in part})
+    return {maker: lowest_share([part.get(maker, {}) for part in parts], share) for maker in made}
+
+
+def unsure(texts: pa.Table, limits: Mapping[str, float | None]) -> Iterator[Finding]:
+    made, scores = _made_by(texts), numbers(texts["score"])
+    for maker, limit in limits.items():
+        if limit is not None:
+            low = is_in(made, (maker,)) & (scores < np.float32(limit))
+            yield Finding("t9_confidence", "quarantine", low, scores, limit)
+
+
+def count_copies(texts: pa.Table) -> tuple[dict[str, int], dict[str, int]]:
+    """How often each caption is said, and each band of near copies."""
+    captions = form.captions(texts)
+    return templates.count_copies(captions), near_copies.count_near(captions)
+
+
+def copies(
+    captions: pa.ChunkedArray, copied: Counts, shared: Counts, most: int
+) -> Iterator[Finding]:
+    times = templates.copies(captions, copied)
+    yield Finding("t12_copies", "flag", times > most, times, most)
+    near = near_copies.near_copies(captions, shared)
+    yield Finding("t12_near_copies", "flag", (near > most) & (times <= most), near, most)
+
+
+def _made_by(texts: pa.Table) -> pa.Array:
+    made = pc.binary_join_element_wise(texts["source"], texts["task"], "/", null_handling="replace")
+    return made.combine_chunks()

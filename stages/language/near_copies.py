@@ -1,0 +1,94 @@
+"""Texts that say nearly the same: MinHash over their pairs of words, in bands.
+
+Two texts share a band with probability 1 - (1 - s^8)^4, where s is the share of their pairs of
+words that are in both: 0.90 for s = 0.9, 0.52 for 0.8, 0.02 for 0.5.
+"""
+
+import hashlib
+from collections import Counter
+from collections.abc import Iterable, Mapping
+
+import numpy as np
+import pyarrow as pa
+import pyarrow.compute as pc
+from numpy.typing import NDArray
+
+from schemas.columns import Column, Numbers
+from stages.language.templates import MOST_COPIED, plain
+
+_BANDS, _ROWS = 4, 8
+_Hashes = NDArray[np.uint64]
+_ODD = np.uint64(0x9E3779B97F4A7C15)
+_SALTS = np.arange(1, _BANDS * _ROWS + 1, dtype=np.uint64) * _ODD
+_NONE = np.uint64(0)
+
+
+def count_near(texts: Column) -> dict[str, int]:
+    """How many texts share each band, the commonest first."""
+    bands, of_row = _bands(texts)
+    said, times = np.unique(bands[of_row].ravel(), return_counts=True)
+    counted = sorted(zip((-times).tolist(), said.tolist(), strict=True))
+    kept = [(name, -times) for times, name in counted if name != _NONE]
+    return {f"{name:016x}": times for name, times in kept[:MOST_COPIED]}
+
+
+def shared_more_than(limit: int, counts: Iterable[Mapping[str, int]]) -> dict[str, int]:
+    """The bands that more texts of all shards share."""
+    together: Counter[str] = Counter()
+    for part in counts:
+        together.update(part)
+    often = [(band, times) for band, times in together.items() if times > limit]
+    return dict(sorted(often, key=lambda band: (-band[1], band[0]))[:MOST_COPIED])
+
+
+def near_copies(texts: Column, counted: Mapping[str, int]) -> Numbers:
+    """How many texts of the data set share a band with each, 0 where none was counted."""
+    bands, of_row = _bands(texts)
+    names = np.array([int(name, 16) for name in counted], dtype=np.uint64)
+    order = np.argsort(names)
+    names = np.append(names[order], np.iinfo(np.uint64).max)
+    times = np.append(np.array(list(counted.values()), dtype=np.float64)[order], 0)
+    place = np.minimum(np.searchsorted(names, bands), len(names) - 1)
+    found = np.where(names[place] == bands, times[place], 0).max(axis=1, initial=0)
+    return np.asarray(found[of_row])
+
+
+def _bands(texts: Column) -> tuple[_Hashes, NDArray[np.int64]]:
+    """Shape (distinct texts + 1, bands): 0 where a text has no words; and the place of each row."""
+    whole = texts.combine_chunks() if isinstance(texts, pa.ChunkedArray) else texts
+    encoded = plain(whole).dictionary_encode()
+    of_row = pc.fill_null(pc.cast(encoded.indices, pa.int64()), -1).to_numpy()
+    words = pc.split_pattern(encoded.dictionary, " ")
+    row = pc.list_parent_indices(words).to_numpy().astype(np.int64)
+    pairs = _pairs(_hashed(pc.list_flatten(words)), row)
+    bands = np.zeros((len(encoded.dictionary) + 1, _BANDS), dtype=np.uint64)
+    starts = np.flatnonzero(np.diff(row, prepend=-1))
+    for band in range(_BANDS if len(starts) else 0):
+        for salt in _SALTS[band * _ROWS : (band + 1) * _ROWS]:
+            least = np.minimum.reduceat(_mixed(pairs + salt), starts)
+            bands[row[starts], band] = _mixed(bands[row[starts], band] * _ODD + least)
+    return bands, of_row
+
+
+def _pairs(word: _Hashes, row: NDArray[np.int64]) -> _Hashes:
+    """Of each word and the next of its text; the last word of a text stands for its pair again."""
+    following = np.append(row[1:], -1) == row
+    paired = _mixed(word * _ODD + np.roll(word, -1))
+    before = np.roll(paired, 1)
+    first = np.diff(row, prepend=-1) != 0
+    return np.where(following, paired, np.where(first, word, before))
+
+
+def _hashed(words: pa.Array) -> _Hashes:
+    """Each distinct word once; equal in every shard and on every machine."""
+    encoded = words.dictionary_encode()
+    digests = [hashlib.blake2b(w.encode(), digest_size=8) for w in encoded.dictionary.to_pylist()]
+    known = np.frombuffer(b"".join(d.digest() for d in digests), dtype="<u8").astype(np.uint64)
+    return np.asarray(known[encoded.indices.to_numpy()])
+
+
+def _mixed(codes: _Hashes) -> _Hashes:
+    """The finaliser of SplitMix64: every bit of a code moves every bit of its hash."""
+    codes = (codes ^ (codes >> np.uint64(30))) * np.uint64(0xBF58476D1CE4E5B9)
+    codes = (codes ^ (codes >> np.uint64(27))) * np.uint64(0x94D049BB133111EB)
+    return codes ^ (codes >> np.uint64(31))
