@@ -106,7 +106,7 @@ def preview(plan: Plan, workers: int = 1) -> Preview:
         found = diff(connection)
         rules = tuple(RuleChange(*row) for row in connection.execute(_BY_RULE).fetchall())
         connection.execute("USE after")
-        summary = summarise(connection)
+        summary = summarise(connection, result.plan.judges)
     return Preview(result.plan, version.number, shards, summary, rules, found, result.failed)
 
 

@@ -7,8 +7,10 @@ from typing import Any
 import duckdb
 
 from annotator.evaluation.detection import Counts
+from annotator.rule_warnings import RuleWarning, rule_warnings, warning_lines
 from annotator.scenes.score import score_version
 from schemas.tables import IMAGE_STATES, LABEL_TABLES, REJECTIONS
+from stages.catalogue import AnyJudge
 
 _REMARKED = "malformed_output"
 _FUNNEL = f"""
@@ -59,13 +61,15 @@ class Summary:
     problems: dict[str, int]
     truth: tuple[Counts, Counts] | None = None
     """The model's boxes as proposed and as kept, where the images are scenes."""
+    warnings: tuple[RuleWarning, ...] = ()
 
     def to_json(self) -> dict[str, Any]:
-        return asdict(self)
+        return {**asdict(self), "warnings": [warning.to_json() for warning in self.warnings]}
 
 
-def summarise(connection: duckdb.DuckDBPyConnection) -> Summary:
-    """Counts of the version that the connection shows (`Store.connect`)."""
+def summarise(connection: duckdb.DuckDBPyConnection, judges: Sequence[AnyJudge] = ()) -> Summary:
+    """Counts of the version that the connection shows (`Store.connect`); `judges` are those whose
+    rules may be warned of for their silence."""
     states = dict(_rows(connection, "SELECT state, count(*) FROM images GROUP BY ALL"))
     (shards,) = _rows(connection, "SELECT count(DISTINCT shard) FROM images")[0]
     problems = "SELECT kind, count(*) FROM problems GROUP BY ALL ORDER BY 2 DESC, 1"
@@ -76,6 +80,7 @@ def summarise(connection: duckdb.DuckDBPyConnection) -> Summary:
         funnel=tuple(RuleCount(*row) for row in _rows(connection, _FUNNEL)),
         problems=dict(_rows(connection, problems)),
         truth=score_version(connection),
+        warnings=rule_warnings(connection, judges),
     )
 
 
@@ -116,6 +121,8 @@ def render(summary: Summary) -> str:
         blocks.append("\n".join(_problem_lines(summary.problems)))
     if summary.truth:
         blocks.append(_truth_line(*summary.truth))
+    if summary.warnings:
+        blocks.append("\n".join(warning_lines(summary.warnings)))
     return "\n\n".join(blocks)
 
 

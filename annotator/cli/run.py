@@ -111,7 +111,7 @@ def print_result(result: "RunResult", as_json: bool) -> None:
 
     store = Store.open(result.plan.table)
     with store.connect(result.current) as connection:
-        summary = summarise(connection) if result.current else None
+        summary = summarise(connection, result.plan.judges) if result.current else None
     if as_json:
         click.echo(_run_json(result, summary))
     else:
