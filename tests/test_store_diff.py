@@ -1,10 +1,13 @@
 """Labels of two versions, matched whatever their numbers."""
 
+import sys
+
 import numpy as np
 import pytest
 from small_tables import commit, entry_of, shard_tables, small_entry
 
 from annotator.store import Store
+from annotator.store.diff_sql import within
 from annotator.store.matching import match_best_first
 from schemas.annotations import table_of
 
@@ -154,6 +157,33 @@ def test_doubles_are_counted_one_by_one(tmp_path):
     commit(store, small_entry(store.root, "s0", "second", texts=["a dog"], boxes=[1]))
     [regions, _] = store.diff(1, 2).counts
     assert (regions.before, regions.same, regions.removed) == (3, 1, 2)
+
+
+def test_a_verdict_that_now_means_another_label_is_seen(tmp_path):
+    store = Store.create_or_open(tmp_path / "cells")
+    commit(store, small_entry(store.root, "s0", texts=["a dog"], boxes=[1, 2], dropped=[0]))
+    second = small_entry(store.root, "s0", "second", texts=["a dog"], boxes=[2, 1], dropped=[0])
+    commit(store, second)
+    changes = [(row["change"], row["x0_before"]) for row in store.diff(1, 2).rows.to_pylist()]
+    assert sorted(changes) == [("rejected", 2.0), ("restored", 1.0)]
+
+
+def test_small_batches_find_the_same(store, found, monkeypatch):
+    module = sys.modules["annotator.store.diff"]  # the package has a function of that name
+    monkeypatch.setattr(module, "LABELS_AT_ONCE", 1)
+    monkeypatch.setattr(module, "SUMMED_AT_ONCE", 1)
+    again = store.diff(1, 2)
+    assert again.counts == found.counts
+    assert again.rows.equals(found.rows)
+
+
+def test_a_range_of_shards_is_asked_for_as_one():
+    known = ["s0", "s1", "s2", "s3"]
+    assert within(["s1", "s2"], known) == "l.shard BETWEEN 's1' AND 's2'"
+    assert (
+        within(["s0", "s2"], known) == "l.shard BETWEEN 's0' AND 's2' AND l.shard IN ('s0', 's2')"
+    )
+    assert within([], known) == "false"
 
 
 def test_phrases_are_matched_by_their_words_and_their_region(tmp_path):

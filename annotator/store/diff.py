@@ -5,7 +5,7 @@ same place, then those at the same place, then those whose bounding boxes overla
 phrases without a box are matched by their words. Counts are of kept labels.
 """
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 
 import duckdb
@@ -15,12 +15,13 @@ import pyarrow as pa
 from annotator.store import diff_sql as sql
 from annotator.store import ledger
 from annotator.store.matching import match_best_first
-from annotator.store.sql import quoted
 from schemas.tables import LABEL_TABLES
 
 MIN_IOU = 0.5
 LABELS_AT_ONCE = 2_000_000
 """Labels of both versions that are held against each other at a time."""
+SUMMED_AT_ONCE = 50_000_000
+"""Labels of both versions whose images are searched for differences at a time."""
 
 
 @dataclass(frozen=True)
@@ -64,46 +65,57 @@ def diff(connection: duckdb.DuckDBPyConnection, min_iou: float = MIN_IOU) -> Dif
     columns = ", ".join(f"{name} {kind}" for name, kind in sql.CHANGES.items())
     connection.execute(f"CREATE TEMP TABLE changes ({columns})")
     connection.execute(
-        "CREATE TEMP TABLE totals "
-        "(kind VARCHAR, source VARCHAR, category VARCHAR, before BIGINT, after BIGINT)"
+        "CREATE TEMP TABLE totals (kind VARCHAR, source VARCHAR, category VARCHAR, before BIGINT)"
     )
     changed = ledger.changed(connection, *(_CURRENT.format(side=side) for side in sql.SIDES))
     for kind in LABEL_TABLES:
-        shards = sorted(set().union(*(changed[table] for table in sql.READS[kind])))
-        _count(connection, kind, ", ".join(map(quoted, shards)))
-        for batch in _batches(connection, kind, shards):
-            _compare(connection, kind, ", ".join(map(quoted, batch)), min_iou)
+        connection.execute(f"INSERT INTO totals {sql.totals(kind)}")
+        _compare_kind(connection, kind, changed, min_iou)
     counts = [DiffRow(*row) for row in connection.execute(sql.COUNTS).fetchall()]
     rows = connection.execute("FROM changes ORDER BY kind, image_id, source").to_arrow_table()
     return Diff(counts, rows)
 
 
-def _count(connection: duckdb.DuckDBPyConnection, kind: str, shards: str) -> None:
-    same = sql.totals(kind, shards, ("after",), among=False)
-    connection.execute(f"INSERT INTO totals BY NAME SELECT *, before AS after FROM ({same})")
-    if shards:
-        both = sql.totals(kind, shards, sql.SIDES, among=True)
-        connection.execute(
-            "INSERT INTO totals BY NAME SELECT kind, source, category, "
-            f"coalesce(before, 0) AS before, coalesce(after, 0) AS after FROM ({both})"
-        )
+def _compare_kind(
+    connection: duckdb.DuckDBPyConnection,
+    kind: str,
+    changed: Mapping[str, Sequence[str]],
+    min_iou: float,
+) -> None:
+    """Images that differ are found first: to sum up an image's labels is less than to match them.
+
+    `changed`: table → shards whose rows of it come from other files.
+    """
+    sizes = _sizes(connection, kind)
+    labels = {shard for t in sql.READS[kind] if t != "verdicts" for shard in changed[t]}
+    for batch in _batches(sizes, sorted(labels | {*changed["verdicts"]}), SUMMED_AT_ONCE):
+        all_of_them = sql.within(batch, sizes)
+        with_labels = sql.within([shard for shard in batch if shard in labels], sizes)
+        differing = sql.differing_images(kind, with_labels, all_of_them)
+        connection.execute(f"CREATE OR REPLACE TEMP TABLE differing AS {differing}")
+        query = "SELECT coalesce(sum(rows), 0) FROM differing"
+        [(rows,)] = connection.execute(query).fetchall()
+        at_once = LABELS_AT_ONCE if rows > LABELS_AT_ONCE else SUMMED_AT_ONCE
+        for piece in _batches(sizes, batch, at_once) if rows else ():
+            _compare(connection, kind, sql.within(piece, sizes), min_iou)
 
 
-def _batches(
-    connection: duckdb.DuckDBPyConnection, kind: str, shards: Sequence[str]
-) -> Iterator[list[str]]:
-    """So many shards at a time that memory holds their labels."""
-    rows = f"(rows ->> '$.{LABEL_TABLES[kind]}')::BIGINT"
+def _sizes(connection: duckdb.DuckDBPyConnection, kind: str) -> dict[str, int]:
+    """Shard → its labels in either version."""
+    rows = f"coalesce((rows ->> '$.{LABEL_TABLES[kind]}')::BIGINT, 0)"
     each = " UNION ALL ".join(f"SELECT shard, {rows} AS n FROM {side}.ledger" for side in sql.SIDES)
-    sizes = dict(
-        connection.execute(f"SELECT shard, max(n) FROM ({each}) GROUP BY shard").fetchall()
-    )
+    query = f"SELECT shard, 2 * max(n) FROM ({each}) GROUP BY shard"
+    return dict(connection.execute(query).fetchall())
+
+
+def _batches(sizes: Mapping[str, int], shards: Sequence[str], at_once: int) -> Iterator[list[str]]:
+    """So many shards at a time that memory holds their labels."""
     batch: list[str] = []
     labels = 0
     for shard in shards:
         batch.append(shard)
-        labels += 2 * (sizes[shard] or 0)
-        if labels >= LABELS_AT_ONCE:
+        labels += sizes[shard]
+        if labels >= at_once:
             yield batch
             batch, labels = [], 0
     if batch:
@@ -112,9 +124,7 @@ def _batches(
 
 def _compare(connection: duckdb.DuckDBPyConnection, kind: str, shards: str, min_iou: float) -> None:
     """Adds to `changes` what differs in those shards."""
-    both = sql.both_sides(kind, shards)
-    connection.execute(f"CREATE OR REPLACE TEMP TABLE differing AS {sql.changed_images(both)}")
-    unequal = sql.unequal_labels(both, "differing")
+    unequal = sql.unequal_labels(kind, shards, "differing")
     connection.execute(f"CREATE OR REPLACE TEMP TABLE unequal AS {unequal}")
     connection.execute("CREATE OR REPLACE TEMP TABLE rest AS FROM unequal")
     connection.execute(

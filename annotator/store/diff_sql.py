@@ -4,9 +4,9 @@ A label is `image_id, source, label_no`; its `category` (the group it is counted
 and geometry (what it says), `score`, and whether it is kept.
 """
 
-from collections.abc import Sequence
+from collections.abc import Collection, Sequence
 
-from annotator.store.layout import rejected
+from annotator.store.layout import is_rejection, rejected
 from annotator.store.sql import quoted
 from schemas.tables import LABEL_TABLES
 
@@ -52,40 +52,63 @@ MATCHES = {
 """Kind → what two labels of an image and source must share to be one, and which may; best first."""
 
 
-def labels(kind: str, side: str, shards: str) -> str:
-    """Every candidate of a side in those shards (SQL literals)."""
+def within(shards: Sequence[str], known: Collection[str]) -> str:
+    """A condition on `l.shard` of these, of all that are `known`; nothing but a range where it can
+    be: the lake leaves out files by that, and looks no row up in a list.
+    """
+    if not shards:
+        return "false"
+    first, last = min(shards), max(shards)
+    span = f"l.shard BETWEEN {quoted(first)} AND {quoted(last)}"
+    if sum(first <= shard <= last for shard in known) == len(shards):
+        return span
+    return f"{span} AND l.shard IN ({', '.join(map(quoted, shards))})"
+
+
+def _labels(kind: str, side: str, condition: str, more: str = "") -> str:
+    """Every candidate of a side."""
     columns, join = _LABELS[kind]
     return (
-        f"SELECT '{side}' AS side, l.image_id, l.source, l.label_no, {columns}, l.score, "
-        f"NOT {rejected(kind, f'{side}.verdicts')} AS kept "
-        f"FROM {side}.all_{LABEL_TABLES[kind]} l {join.format(side=side)} "
-        f"WHERE l.shard IN ({shards})"
+        f"SELECT '{side}' AS side, l.image_id, l.source, l.label_no, {columns}, l.score{more} "
+        f"FROM {side}.all_{LABEL_TABLES[kind]} l {join.format(side=side)} WHERE {condition}"
     )
 
 
-def both_sides(kind: str, shards: str) -> str:
-    """The candidates of both sides, with `same_as`: equal for labels that are equal in all."""
-    both = " UNION ALL ".join(labels(kind, side, shards) for side in SIDES)
+def differing_images(kind: str, labels: str, verdicts: str) -> str:
+    """Hashes of images on which the sides differ, even if only in a number, and their rows.
+
+    A sum over their labels, and over those that are rejected, is not nothing. `labels` and
+    `verdicts` are conditions on the shards: verdicts alone are read where only they changed.
+    """
+    weights = []
+    for side, sign in zip(SIDES, ("-", ""), strict=True):
+        weight = f"{sign}(hash(source, label_no, {_WHAT_IT_SAYS}, score) >> 8)::BIGINT"
+        weights.append(
+            f"SELECT hash(image_id) AS image, {weight} AS weight "
+            f"FROM ({_labels(kind, side, labels)})"
+        )
+        weights.append(
+            f"SELECT hash(image_id), {sign}(hash(source, label_no) >> 8)::BIGINT "
+            f"FROM {side}.verdicts l WHERE {is_rejection('l', kind)} AND {verdicts}"
+        )
     return (
-        f"SELECT *, hash(image_id, source, {_WHAT_IT_SAYS}, score, kept) AS same_as FROM ({both})"
+        f"SELECT image, count(*) AS rows FROM ({' UNION ALL '.join(weights)}) GROUP BY image "
+        "HAVING sum(weight) <> 0"
     )
 
 
-def changed_images(both: str) -> str:
-    """Images on which the two sides differ: a sum over their labels is not nothing."""
-    weight = "(same_as >> 8)::BIGINT"
-    return (
-        f"SELECT image_id FROM ({both}) GROUP BY image_id "
-        f"HAVING sum(CASE side WHEN 'after' THEN {weight} ELSE -{weight} END) <> 0"
-    )
-
-
-def unequal_labels(both: str, images: str) -> str:
+def unequal_labels(kind: str, shards: str, images: str) -> str:
     """Labels of these images that the other side has not in all; two equal ones count twice."""
+    condition = f"{shards} AND hash(l.image_id) IN (SELECT image FROM {images})"
+    both = " UNION ALL ".join(
+        _labels(kind, side, condition, f", NOT {rejected(kind, f'{side}.verdicts')} AS kept")
+        for side in SIDES
+    )
+    same_as = f"hash(image_id, source, {_WHAT_IT_SAYS}, score, kept) AS same_as"
     copies = "PARTITION BY side, same_as ORDER BY label_no"
     return (
         f"SELECT row_number() OVER () AS row, * FROM (SELECT *, row_number() OVER ({copies}) "
-        f"AS copy FROM ({both}) WHERE image_id IN (FROM {images})) "
+        f"AS copy FROM (SELECT *, {same_as} FROM ({both}))) "
         "QUALIFY count(*) OVER (PARTITION BY same_as, copy) = 1"
     )
 
@@ -182,39 +205,36 @@ _CHANGE = (
     "WHEN b.kept AND a.kept THEN 'changed' WHEN b.kept THEN 'rejected' ELSE 'restored' END"
 )
 COUNTED = ("added", "removed", "changed", "moved", "relabelled", "rescored", "rejected", "restored")
+_SUM = "coalesce(sum({}), 0)"
+_SAME = " - ".join(_SUM.format(name) for name in ("before", "removed", "changed", "rejected"))
 COUNTS = f"""
 SELECT kind, source, category, sum(before)::BIGINT, sum(after)::BIGINT,
-       (sum(before) - sum(removed) - sum(changed) - sum(rejected))::BIGINT,
-       {", ".join(f"sum({name})::BIGINT" for name in COUNTED)}
+       ({_SAME})::BIGINT,
+       {", ".join(f"{_SUM.format(name)}::BIGINT" for name in COUNTED)}
 FROM (
-    SELECT kind, source, category, before, after, {", ".join(f"0 AS {n}" for n in COUNTED)}
-    FROM totals
+    SELECT kind, source, category, before, before AS after FROM totals
     UNION ALL BY NAME
-    SELECT kind, source, 0 AS before, 0 AS after,
-           CASE WHEN change IN ('added', 'restored') THEN category_after
-                ELSE category_before END AS category,
-           change = 'added' AS added, change = 'removed' AS removed, change = 'changed' AS changed,
-           change = 'changed' AND moved AS moved,
+    SELECT kind, source, category_before AS category, 0 AS before, -1 AS after,
+           change = 'removed' AS removed, change = 'rejected' AS rejected,
+           change = 'changed' AS changed, change = 'changed' AND moved AS moved,
            change = 'changed' AND relabelled AS relabelled,
-           change = 'changed' AND rescored AS rescored,
-           change = 'rejected' AS rejected, change = 'restored' AS restored
-    FROM changes
+           change = 'changed' AND rescored AS rescored
+    FROM changes WHERE change IN ('removed', 'changed', 'rejected')
+    UNION ALL BY NAME
+    SELECT kind, source, category_after AS category, 0 AS before, 1 AS after,
+           change = 'added' AS added, change = 'restored' AS restored
+    FROM changes WHERE change IN ('added', 'changed', 'restored')
 )
 GROUP BY ALL ORDER BY ALL
 """
+"""What is after is what was before, without what went and with what came."""
 
 
-def totals(kind: str, shards: str, sides: Sequence[str], *, among: bool) -> str:
-    """Kept labels by source and category, in those shards or in all others.
-
-    `sides` are the versions to read for `before` and `after`: the same one where they are equal.
-    """
+def totals(kind: str) -> str:
+    """Kept labels of `before` by source and category."""
     column, _ = _LABELS[kind]
     category = column.partition(" AS category")[0]
-    condition = f"l.shard {'' if among else 'NOT '}IN ({shards or quoted('')})"
-    read = (
-        f"SELECT '{kind}' AS kind, l.source, {category} AS category, count(*) AS {name} "
-        f"FROM {side}.{LABEL_TABLES[kind]} l WHERE {condition} GROUP BY ALL"
-        for name, side in zip(SIDES, sides, strict=False)
+    return (
+        f"SELECT '{kind}' AS kind, l.source, {category} AS category, count(*) AS before "
+        f"FROM before.{LABEL_TABLES[kind]} l GROUP BY ALL"
     )
-    return " UNION ALL BY NAME ".join(read)

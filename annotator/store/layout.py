@@ -84,12 +84,16 @@ def views(stored: Mapping[str, str] = STORED, source: str = "") -> Iterator[tupl
     yield "triplets", _TRIPLETS
 
 
+def is_rejection(row: str, kind: str) -> str:
+    """A condition on a row of the verdicts: whether a label that has it is not kept."""
+    rejections = ", ".join(map(quoted, REJECTIONS))
+    return f"{row}.kind = '{kind}' AND {row}.verdict IN ({rejections})"
+
+
 def rejected(kind: str, verdicts: str) -> str:
     """A condition on a label `l`: whether one of the verdicts rejects it."""
-    rejections = ", ".join(map(quoted, REJECTIONS))
     return (
-        f"EXISTS (SELECT 1 FROM {verdicts} v "
-        f"WHERE v.kind = '{kind}' AND v.verdict IN ({rejections}) "
+        f"EXISTS (SELECT 1 FROM {verdicts} v WHERE {is_rejection('v', kind)} "
         "AND v.image_id = l.image_id AND v.source = l.source AND v.label_no = l.label_no)"
     )
 
