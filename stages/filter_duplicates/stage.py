@@ -1,44 +1,19 @@
-"""filter_duplicates: boxes said twice, loops, things that tiles cut, parts and groups."""
+"""The options of filter_duplicates, and its rules."""
 
 from collections.abc import Iterator
-from dataclasses import dataclass
 from typing import ClassVar, Literal
 
 import numpy as np
 import pyarrow as pa
-import pyarrow.compute as pc
 from pydantic import Field
 
-from schemas.annotations import (
-    Annotations,
-    bbox_xyxy,
-    image_sizes,
-    kept_mask,
-    local_ids,
-    region_bins,
-    score_ranks,
-)
-from schemas.boxes import (
-    Floats,
-    Pairs,
-    aligned_ios,
-    area,
-    competing_pairs,
-    losing_pairs,
-    per_row,
-    suppressing_pairs,
-)
-from schemas.columns import Flags, Numbers, Rows, finite_rows, group_codes, is_in, numbers
+from schemas.annotations import Annotations, kept_mask
+from schemas.boxes import losing_pairs, per_row, suppressing_pairs
+from schemas.columns import Flags
 from schemas.sequences import find_loops
-from schemas.tables import HUMAN, REJECTIONS
-from schemas.tiles import inner_edge_distance, tile_boxes
+from schemas.tables import REJECTIONS
 from stages.base import Finding, Judge
-from stages.language import comparable
-
-ANSWER = ("task", "parent")
-LABEL_SEPARATOR = " | "
-GROUNDING = "caption_to_phrase_grounding"
-"""Two phrases may mean one place: `filter_phrases` judges these."""
+from stages.filter_duplicates.places import Places, nested_ranks
 
 
 class FilterDuplicates(Judge):
@@ -124,7 +99,7 @@ class FilterDuplicates(Judge):
     across_tasks: bool = Field(False, description="compare boxes of different tasks too")
 
     def judge(self, annotations: Annotations) -> pa.Table:
-        places = _measure(annotations, self.across_tasks, self.any_label_bins or 0)
+        places = Places.of(annotations, self.across_tasks, self.any_label_bins or 0)
         standing = kept_mask(annotations, "region") & places.sound
         findings: list[Finding] = []
         for rules in (self._loops, self._tiles, self._duplicates, self._groups):
@@ -136,7 +111,7 @@ class FilterDuplicates(Judge):
             findings += found
         return self.verdicts(annotations.regions, "region", findings)
 
-    def _loops(self, places: "_Places", standing: Flags) -> Iterator[Finding]:
+    def _loops(self, places: Places, standing: Flags) -> Iterator[Finding]:
         listed = np.flatnonzero(~np.isnan(places.position))
         answer, position = places.answer[listed], places.position[listed]
         if (limit := self.min_loop) is not None:
@@ -149,14 +124,14 @@ class FilterDuplicates(Judge):
             boxes[listed] = np.bincount(answer)[answer]
             yield Finding("r11_boxes", "quarantine", boxes > limit, boxes, limit)
 
-    def _tiles(self, places: "_Places", standing: Flags) -> Iterator[Finding]:
+    def _tiles(self, places: Places, standing: Flags) -> Iterator[Finding]:
         tiles = places.tiles
         if (limit := self.tile_ios) is None or tiles is None:
             return
         cut = tiles.edge <= (-1 if self.tile_edge is None else self.tile_edge)
         large = ~tiles.tiled & (places.area > self.full_pass_area * tiles.area)
         order = np.select([large, tiles.tiled & ~cut, ~tiles.tiled], [0, 1, 2], 3)
-        pairs = places.pairs.among(standing).ranked(_nested_ranks(order, places.rank))
+        pairs = places.pairs.among(standing).ranked(nested_ranks(order, places.rank))
         shared = places.ios(pairs)
         apart = tiles.code[pairs.winner] != tiles.code[pairs.loser]
         chosen = places.alike(pairs) & apart & (shared >= limit)
@@ -166,7 +141,7 @@ class FilterDuplicates(Judge):
         by = suppressing_pairs(pairs, len(standing), chosen)
         yield places.finding("r12_tiles", "drop", by, pairs, shared, limit)
 
-    def _duplicates(self, places: "_Places", standing: Flags) -> Iterator[Finding]:
+    def _duplicates(self, places: Places, standing: Flags) -> Iterator[Finding]:
         pairs = places.pairs.among(standing)
         alike, free = places.alike(pairs), ~places.grounded[pairs.winner]
         limits = (self.same_label_iou, self.any_label_iou, self.any_label_bins)
@@ -185,10 +160,10 @@ class FilterDuplicates(Judge):
             yield places.finding(name, "drop", mine, pairs, value, limit)
         yield places.merged(by, pairs)
 
-    def _groups(self, places: "_Places", standing: Flags) -> Iterator[Finding]:
+    def _groups(self, places: Places, standing: Flags) -> Iterator[Finding]:
         if (limit := self.contained_ios) is None:
             return
-        pairs = places.pairs.among(standing).ranked(_nested_ranks(-places.area, places.rank))
+        pairs = places.pairs.among(standing).ranked(nested_ranks(-places.area, places.rank))
         shared = places.ios(pairs)
         smaller = places.area[pairs.loser] < self.contained_area * places.area[pairs.winner]
         chosen = places.alike(pairs) & smaller & (shared >= limit)
@@ -196,122 +171,3 @@ class FilterDuplicates(Judge):
         yield places.finding("r6_contained", "flag", by, pairs, shared, limit)
         parts = np.bincount(pairs.winner[chosen], minlength=len(standing))
         yield Finding("r6_group", "flag", parts >= self.min_group, parts, self.min_group)
-
-
-@dataclass(frozen=True, slots=True)
-class _Tiles:
-    """Per region: was it seen in a tile, which, how far in bins from an inner edge of it (inf where
-    there is none), and how many square pixels a tile of its image has."""
-
-    tiled: Flags
-    code: Rows
-    edge: Numbers
-    area: Numbers
-
-
-@dataclass(frozen=True, slots=True)
-class _Places:
-    """Measures per region, of which only those that are `sound` mean something; `pairs` are of
-    sound regions."""
-
-    names: pa.Array  # local ids
-    labels: pa.Array
-    label: Rows  # equal where two labels name one thing
-    bins: Floats
-    area: Floats  # in square pixels
-    sound: Flags
-    human: Flags
-    grounded: Flags
-    answer: Rows
-    position: Numbers
-    rank: Rows
-    pairs: Pairs
-    tiles: _Tiles | None  # where no region has one
-
-    def alike(self, pairs: Pairs) -> Flags:
-        return np.asarray(self.label[pairs.winner] == self.label[pairs.loser])
-
-    def ios(self, pairs: Pairs) -> Floats:
-        return aligned_ios(self.bins[pairs.winner], self.bins[pairs.loser])
-
-    def finding(
-        self, rule: str, verdict: str, by: Rows, pairs: Pairs, values: Floats, limit: float | None
-    ) -> Finding:
-        """On the losers of pairs; names the winner, and both labels where they differ."""
-        winner = pa.array(per_row(pairs.winner, by))
-        names, labels = self.names.take(winner), self.labels.take(winner)
-        both = pc.binary_join_element_wise(labels, self.labels, LABEL_SEPARATOR)
-        united = pc.binary_join_element_wise(names, both, ": ")
-        differ = self.label[per_row(pairs.winner, by)] != self.label
-        details = pc.if_else(pa.array(differ), united, names)
-        return Finding(rule, verdict, by >= 0, per_row(values, by), limit, details)
-
-    def merged(self, by: Rows, pairs: Pairs) -> Finding:
-        """On the winners over other labels: how many labels they have now, and which."""
-        loser = np.flatnonzero(by >= 0)
-        winner = pairs.winner[by[loser]]
-        other = self.label[winner] != self.label[loser]
-        loser, winner = loser[other], winner[other]
-        kept = np.unique(winner)
-        of, said = np.concatenate([kept, winner]), np.concatenate([kept, loser])
-        _, first = np.unique(np.stack([of, self.label[said]]), axis=1, return_index=True)
-        first.sort()
-        table = pa.table({"of": of[first], "label": self.labels.take(pa.array(said[first]))})
-        united = table.group_by("of", use_threads=False).aggregate([("label", "list")])
-        rows = united["of"].to_numpy()
-        count, details = np.zeros(len(by)), np.full(len(by), None, dtype=object)
-        count[rows] = pc.list_value_length(united["label_list"]).to_numpy()
-        details[rows] = pc.binary_join(united["label_list"], LABEL_SEPARATOR).to_numpy(
-            zero_copy_only=False
-        )
-        return Finding(
-            "r5_merged", "flag", count > 0, count, details=pa.array(details, pa.string())
-        )
-
-
-def _measure(annotations: Annotations, across_tasks: bool, slack: float) -> _Places:
-    regions = annotations.regions
-    bins = region_bins(annotations)
-    sound = finite_rows(bins)
-    bins = np.nan_to_num(bins)
-    sound &= (bins[:, 2:] > bins[:, :2]).all(axis=1)
-    group = group_codes(
-        [regions[name] for name in ("image_id", "source", *(() if across_tasks else ANSWER))]
-    )
-    labels = pc.coalesce(regions["category"], regions["text"], pa.scalar("")).combine_chunks()
-    rank = score_ranks(regions)
-    return _Places(
-        names=local_ids(regions, "region"),
-        labels=labels,
-        label=group_codes([comparable(labels)]),
-        bins=bins,
-        area=area(bbox_xyxy(regions)),
-        sound=sound,
-        human=is_in(regions["source"], (HUMAN,)),
-        grounded=is_in(regions["task"], (GROUNDING,)),
-        answer=group_codes([regions[name] for name in ("image_id", "source", *ANSWER, "tile")]),
-        position=numbers(regions["position"]),
-        rank=rank,
-        pairs=competing_pairs(bins, group, rank, among=sound, slack=slack),
-        tiles=_tiles(annotations),
-    )
-
-
-def _tiles(annotations: Annotations) -> _Tiles | None:
-    regions = annotations.regions
-    boxes = tile_boxes(regions)
-    tiled = finite_rows(boxes)
-    if not tiled.any():
-        return None
-    image = group_codes([regions["image_id"]])
-    areas = np.full(image.max() + 1, np.inf)
-    areas[image[tiled]] = area(boxes[tiled])
-    edge = inner_edge_distance(bbox_xyxy(regions), boxes, image_sizes(annotations, regions))
-    return _Tiles(tiled, group_codes([regions["tile"]]), edge, areas[image])
-
-
-def _nested_ranks(order: Floats | Rows, rank: Rows) -> Rows:
-    """Ranks by `order`, lowest first, and by `rank` among equals."""
-    ranks = np.empty(len(rank), dtype=np.int64)
-    ranks[np.lexsort((rank, order))] = np.arange(len(rank))
-    return ranks

@@ -1,36 +1,28 @@
-"""filter_regions: places that are broken, tiny, slivers or whole images, and labels of no thing."""
+"""The options of filter_regions, and its rules."""
 
-from collections.abc import Iterator, Sequence
-from dataclasses import dataclass
+from collections.abc import Iterator
 from typing import ClassVar, Literal
 
 import numpy as np
 import pyarrow as pa
-import pyarrow.compute as pc
 from pydantic import Field
 
-from schemas.annotations import Annotations, bbox_xyxy, image_sizes, region_bins
-from schemas.boxes import BINS, THOUSANDTHS, Floats, area
-from schemas.columns import Flags, Numbers, finite_rows, flags, is_in, numbers
-from schemas.outlines import CORNERS, Parts, convexity, text_heights
-from schemas.tiles import seen_sizes
+from schemas.annotations import Annotations
+from schemas.columns import flags, is_in
+from schemas.outlines import CORNERS
 from stages.base import Finding, Judge
-from stages.language import EMPTY_LABELS, UNGROUNDABLE, normalised, token_counts
+from stages.filter_regions.measures import Boxes, Labels, Outlines
+from stages.language import EMPTY_LABELS, UNGROUNDABLE, normalised
 
-OBJECT_TASKS = ("od", "dense_region_caption", "region_proposal")
-"""Tasks that look for things: a box around the whole image is no answer to them."""
 UNLABELLED_TASKS = (
     "region_proposal",
     "region_to_segmentation",
     "referring_expression_segmentation",
 )
 """Tasks whose regions have no words."""
-INVERTED = "inverted or empty"
 MARKUP = r"\bloc_\d+|</?(?:s|pad|unk|mask|sep|and|poly|od|ocr|grounding|seg|proposal)>"
 """Tokens of Florence-2 that are no words."""
 NUMERIC = r"^[\s\pP\pS]*\d[\s\pP\pS\d]*$"
-CROSSED = 2
-"""Corners that turn one way in a quad whose edges cross."""
 
 
 class FilterRegions(Judge):
@@ -92,7 +84,7 @@ class FilterRegions(Judge):
 
     def judge(self, annotations: Annotations) -> pa.Table:
         regions = annotations.regions
-        boxes, outlines = _measure(annotations), _outlines(annotations)
+        boxes, outlines = Boxes.of(annotations), Outlines.of(annotations)
         findings = [
             *_integrity(boxes, outlines),
             *self._shape(boxes),
@@ -101,7 +93,7 @@ class FilterRegions(Judge):
         ]
         return self.verdicts(regions, "region", findings)
 
-    def _shape(self, boxes: "_Boxes") -> Iterator[Finding]:
+    def _shape(self, boxes: Boxes) -> Iterator[Finding]:
         sound, side = boxes.sound, boxes.side
         if (limit := self.min_side) is not None:
             yield Finding("r2_side", "drop", sound & (side < limit), side, limit)
@@ -116,7 +108,7 @@ class FilterRegions(Judge):
             sliver = sound & (boxes.aspect > limit)
             yield Finding("r4_aspect", "quarantine", sliver, boxes.aspect, limit)
 
-    def _text_places(self, boxes: "_Boxes", outlines: "_Outlines") -> Iterator[Finding]:
+    def _text_places(self, boxes: Boxes, outlines: Outlines) -> Iterator[Finding]:
         quads = boxes.of_text & boxes.sound & (outlines.fault == "")
         dented = quads & (outlines.convexity < CORNERS)
         yield Finding("r15_convex", "quarantine", dented, outlines.convexity, CORNERS)
@@ -125,7 +117,7 @@ class FilterRegions(Judge):
             yield Finding("r15_height", "quarantine", quads & (height < limit), height, limit)
 
     def _label(self, regions: pa.Table) -> Iterator[Finding]:
-        said = _Labels.of(regions)
+        said = Labels.of(regions)
         names = ~is_in(regions["shape"], ("quad",))
         silent = said.empty & ~is_in(regions["task"], UNLABELLED_TASKS)
         yield Finding("r9_empty", "drop", silent, 0, 1)
@@ -137,7 +129,11 @@ class FilterRegions(Judge):
             numeric = names & (said.count(NUMERIC) > 0)
             yield Finding("r9_digits", "drop", numeric, details=said.plain)
         if self.banned_labels is not None:
-            banned = names & ~said.empty & is_in(said.plain, _normalised(self.banned_labels))
+            banned = (
+                names
+                & ~said.empty
+                & is_in(said.plain, normalised(pa.array(self.banned_labels, pa.string())))
+            )
             yield Finding("r9_banned", "drop", banned, details=said.plain)
         if (limit := self.max_label_words) is not None:
             words = said.words
@@ -147,130 +143,7 @@ class FilterRegions(Judge):
             yield Finding("r9_length", "quarantine", length > limit, length, limit)
 
 
-@dataclass(frozen=True, slots=True)
-class _Labels:
-    """What the regions say, measured once for each distinct label; NULL says nothing."""
-
-    distinct: pa.Array
-    of_row: pa.Array
-
-    @classmethod
-    def of(cls, regions: pa.Table) -> "_Labels":
-        label = pc.coalesce(regions["category"], regions["text"], pa.scalar(""))
-        encoded = label.combine_chunks().dictionary_encode()
-        return cls(encoded.dictionary, encoded.indices)
-
-    @property
-    def plain(self) -> pa.Array:
-        return normalised(self.distinct).take(self.of_row)
-
-    @property
-    def empty(self) -> Flags:
-        return is_in(self.plain, ("",))
-
-    @property
-    def words(self) -> Numbers:
-        return numbers(token_counts(self.distinct).take(self.of_row))
-
-    @property
-    def length(self) -> Numbers:
-        return numbers(pc.utf8_length(self.distinct).take(self.of_row))
-
-    @property
-    def printable(self) -> Flags:
-        """Joiners and every kind of space count as printable, unlike in Unicode's own sense."""
-        bare = pc.replace_substring_regex(self.distinct, r"[\p{Z}\p{Cf}\s]+", " ")
-        return flags(pc.utf8_is_printable(bare).take(self.of_row))
-
-    def count(self, pattern: str) -> Numbers:
-        return numbers(pc.count_substring_regex(self.distinct, pattern).take(self.of_row))
-
-
-def _normalised(labels: Sequence[str]) -> pa.Array:
-    return normalised(pa.array(labels, pa.string()))
-
-
-@dataclass(frozen=True, slots=True)
-class _Boxes:
-    """Measures per region; of a region that is not `sound` they mean nothing."""
-
-    seen: Floats  # width and height, in bins of what the model saw: the image or a tile of it
-    share: Floats  # of the image
-    sound: Flags
-    fault: pa.Array  # of a region that is not sound
-    aspect: Floats
-    of_object: Flags
-    of_text: Flags
-
-    def measurable(self, values: Floats) -> Floats:
-        """NaN where a region has no finite box, or its image no size."""
-        return np.where(is_in(self.fault, (INVERTED,)), values, np.nan)
-
-    @property
-    def height(self) -> Floats:
-        return np.asarray(self.seen[:, 1])
-
-    @property
-    def side(self) -> Floats:
-        return np.asarray(self.seen.min(axis=1))
-
-
-def _measure(annotations: Annotations) -> _Boxes:
-    regions = annotations.regions
-    pixels, sizes = bbox_xyxy(regions), image_sizes(annotations, regions)
-    bins = np.nan_to_num(region_bins(annotations))
-    sides = bins[:, 2:] - bins[:, :2]
-    sound = np.asarray((sides > 0).all(axis=1))
-    in_pixels = np.where(sound[:, None], sides * sizes, 1)
-    magnified = np.where(finite_rows(sizes)[:, None], sizes / seen_sizes(regions, sizes), 1)
-    return _Boxes(
-        seen=np.round(sides * magnified, THOUSANDTHS),
-        share=area(bins) / BINS**2,
-        sound=sound,
-        fault=pc.if_else(
-            pa.array(finite_rows(pixels)),
-            pc.if_else(pa.array(finite_rows(sizes)), INVERTED, "image has no size"),
-            "not finite",
-        ),
-        aspect=in_pixels.max(axis=1) / in_pixels.min(axis=1),
-        of_object=is_in(regions["task"], OBJECT_TASKS),
-        of_text=is_in(regions["shape"], ("quad",)),
-    )
-
-
-@dataclass(frozen=True, slots=True)
-class _Outlines:
-    """Of each region's `points`; a region without any has no fault."""
-
-    fault: np.ndarray  # "" where there is none
-    convexity: Numbers
-    height: Numbers  # of a quad, in bins; NaN for all others
-    crossed: Flags
-    reason: pa.Array
-
-
-def _outlines(annotations: Annotations) -> _Outlines:
-    regions = annotations.regions
-    parts, of_text = Parts.of(regions["points"]), is_in(regions["shape"], ("quad",))
-    seen = seen_sizes(regions, image_sizes(annotations, regions))
-    rows, corners = parts.quads()
-    turned, height = np.full(parts.count, float(CORNERS)), np.full(parts.count, np.nan)
-    turned[rows] = convexity(corners)
-    height[rows] = text_heights(corners / (seen[rows, None] / BINS))
-    is_quad = np.zeros(parts.count, dtype=bool)
-    is_quad[rows] = True
-    broken = [
-        (parts.not_finite, "a corner is not finite"),
-        (parts.unfinished | (of_text & parts.given & ~is_quad), "corners are missing"),
-        (of_text & (turned == 0), "no area"),
-        (of_text & (turned == CROSSED), "edges cross"),
-    ]
-    fault = np.select([at for at, _ in broken], [said for _, said in broken], "")
-    crossed, reason = parts.crossing()
-    return _Outlines(fault, turned, height, crossed & ~of_text, reason)
-
-
-def _integrity(boxes: _Boxes, outlines: _Outlines) -> Iterator[Finding]:
+def _integrity(boxes: Boxes, outlines: Outlines) -> Iterator[Finding]:
     side = boxes.measurable(boxes.side)
     yield Finding("r1_integrity", "drop", ~boxes.sound, side, 0, boxes.fault)
     broken = boxes.sound & (outlines.fault != "")
