@@ -12,6 +12,7 @@ from annotator.config import Config, resolved_models
 from annotator.errors import AnnotatorError
 from annotator.measures import Measures, constants, find_measures, needing_statistics, settle
 from annotator.parts import PARTS, find_part
+from annotator.profiles import Profile
 from annotator.shard_contents import ShardContents
 from annotator.shard_tasks import Judging, ShardTask
 from annotator.shards import ShardRef, expand_shards
@@ -42,8 +43,9 @@ class PlannedShard:
 class Plan:
     """What a run will do; `recipes` maps each recipe hash to the JSON that it is the hash of.
 
-    `judges` are the pipeline's; `judging` is None while they wait for statistics of all shards,
-    and `constants` is what those statistics have set, as `stage.option` → value.
+    `judges` are the pipeline's, by `profile` where it names one; `judging` is None while they wait
+    for statistics of all shards, and `constants` is what those statistics have set, as
+    `stage.option` → value.
     """
 
     name: str
@@ -53,6 +55,12 @@ class Plan:
     judges: tuple[AnyJudge, ...]
     judging: Judging | None
     constants: dict[str, Any]
+    profile: Profile | None = None
+
+    @property
+    def settled_judges(self) -> tuple[AnyJudge, ...]:
+        """With their constants, as far as these are known."""
+        return self.judging.judges if self.judging else self.judges
 
     def count(self, todo: Todo) -> int:
         return sum(shard.todo == todo for shard in self.shards)
@@ -91,7 +99,9 @@ def plan_run(config: Config, pipeline: str | None = None, *, limit: int | None =
         shards.append(PlannedShard(task, _todo(task), content.images))
     contents.save()
     recipes = {recipe_id(candidates): candidates}
-    plan = Plan(name, table, tuple(shards), recipes, tuple(chosen.judges), None, {})
+    profile = chosen.judge if isinstance(chosen.judge, str) else None
+    judges = tuple(chosen.judges)
+    plan = Plan(name, table, tuple(shards), recipes, judges, None, {}, profile)
     return plan if unmeasured(plan) else settle_plan(plan)
 
 

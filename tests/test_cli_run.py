@@ -64,7 +64,9 @@ def test_the_same_again_is_nothing_new_and_scripts_can_read_it(
     pipelines = folder / "pipelines.yaml"
     pipelines.write_text(PIPELINES.replace(', "*.tar"', ""))
     planned = invoke(plan, folder).stdout
-    assert planned.endswith(": 1 shard, 0 for the model, 0 to judge again, 1 reused\n")
+    left, rules = planned.splitlines()
+    assert left.endswith(": 1 shard, 0 for the model, 0 to judge again, 1 reused")
+    assert rules == "judge: no rules"
     again = invoke(run, folder, "--json")
     report = json.loads(again.stdout)
     assert (again.exit_code, report["version"], report["current"]) == (0, None, 1)
@@ -83,4 +85,7 @@ def test_a_plan_for_scripts_has_one_entry_per_shard(run_once: tuple[Path, Result
                 "images": 3,
             }
         ],
+        "profile": None,
+        "judge": [],
+        "constants": {},
     }

@@ -7,7 +7,8 @@ from typing import TYPE_CHECKING, Any
 import click
 
 from annotator.cli.options import config_option, json_option
-from annotator.cli.run import plan_text, print_failed, print_result
+from annotator.cli.planned import plan_text
+from annotator.cli.run import print_failed, print_result
 from annotator.cli.tables import print_table
 from annotator.cli.words import counted
 

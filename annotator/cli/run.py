@@ -8,11 +8,11 @@ from typing import TYPE_CHECKING, Any
 import click
 
 from annotator.cli.options import config_option, json_option
+from annotator.cli.planned import plan_in_full, plan_json, plan_text
 from annotator.cli.words import counted
 from annotator.executors import EXECUTORS
 
 if TYPE_CHECKING:
-    from annotator.plan import Plan
     from annotator.runner import RunResult
     from annotator.summary import Summary
 
@@ -69,6 +69,9 @@ def run(
 def plan(name: str | None, config: Path, limit: int | None, as_json: bool) -> None:
     """Print what `run` would do: what is new, what is reused. Runs no model, writes no table.
 
+    Then the rules that labels are held to: every judge with its options, a profile written out, and
+    the constants that were measured over all shards.
+
     \b
     Example:
       annotator plan demo
@@ -78,30 +81,9 @@ def plan(name: str | None, config: Path, limit: int | None, as_json: bool) -> No
 
     planned = plan_run(load_config(config), name, limit=limit)
     if as_json:
-        shards = [
-            {
-                "shard": shard.task.ref.name,
-                "url": shard.task.ref.address,
-                "todo": shard.todo,
-                "images": shard.images,
-            }
-            for shard in planned.shards
-        ]
-        click.echo(json.dumps({"pipeline": planned.name, "shards": shards}, indent=2))
+        click.echo(json.dumps(plan_json(planned), indent=2))
     else:
-        click.echo(plan_text(planned))
-
-
-def plan_text(plan: "Plan") -> str:
-    """One line: how many shards, and what is left to do for them."""
-    images = [shard.images for shard in plan.shards if shard.todo == "propose"]
-    known = [n for n in images if n is not None]
-    whole = f" ({counted(sum(known), 'image')})" if images and known == images else ""
-    return (
-        f"{plan.name} → {plan.table}: {counted(len(plan.shards), 'shard')},"
-        f" {plan.count('propose')} for the model{whole},"
-        f" {plan.count('judge')} to judge again, {plan.count('nothing')} reused"
-    )
+        click.echo(plan_in_full(planned))
 
 
 def print_result(result: "RunResult", as_json: bool) -> None:
