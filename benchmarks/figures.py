@@ -4,7 +4,7 @@ import json
 import os
 import platform
 from collections.abc import Mapping
-from importlib.metadata import version
+from importlib.metadata import PackageNotFoundError, version
 from pathlib import Path
 from typing import Any
 
@@ -19,9 +19,16 @@ def write_figures(path: Path, figures: Mapping[str, Any]) -> None:
         "system": platform.platform(),
         "python": platform.python_version(),
     }
-    versions = {package: version(package) for package in PACKAGES}
+    versions = {package: _version(package) for package in PACKAGES}
     written = {"figures": dict(figures), "machine": machine, "versions": versions}
     Path(path).write_text(json.dumps(written, indent=2) + "\n")
+
+
+def _version(package: str) -> str | None:
+    try:
+        return version(package)
+    except PackageNotFoundError:
+        return None
 
 
 def _processor() -> str:

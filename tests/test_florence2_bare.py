@@ -33,3 +33,10 @@ def run_without_the_rest(code, *argv):
 def test_the_engine_imports_with_torch_alone(module):
     done = run_without_the_rest(f"import stages.florence2.{module}")
     assert done.returncode == 0, done.stderr
+
+
+def test_the_benchmark_starts_with_torch_alone():
+    code = "import runpy; runpy.run_path('benchmarks/engine.py', run_name='__main__')"
+    done = run_without_the_rest("sys.path.insert(0, 'benchmarks'); " + code, "--help")
+    assert done.returncode == 0, done.stderr
+    assert "--device" in done.stdout

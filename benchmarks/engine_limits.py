@@ -1,0 +1,61 @@
+"""What the menu costs in arithmetic, what this CPU can do, and what an H200 should."""
+
+import time
+from collections.abc import Callable
+
+import torch
+from florence2_base import MENU
+from torch import nn
+from torch.nn import functional
+
+from stages.florence2.packed import PackedLinear, can_pack
+
+VISION, ENCODER, CROSS, DECODER = 381.0, 459.0, 68.0, 93.0
+"""Thousand million floating-point operations an image, counted by torch's FlopCounterMode: the
+vision tower once; the encoder, the cross-attention's keys and values, and the decoder of a menu."""
+ONCE = VISION + ENCODER + CROSS + DECODER
+NAIVE = ONCE + (len(MENU) - 1) * VISION
+TOKENS = sum(length for length, _ in MENU.values())
+CROSS_BYTES = {1: 6.1e9, 3: 6.7e9}
+"""Read from the key-value cache for an image in bfloat16, by beams: each token looks back once on
+its prompt's keys and values, which the beams share."""
+H200_FLOPS, H200_BYTES = 790e12, 4.3e12
+"""A second: of an 8192-cubed bfloat16 matrix product, and of a copy, reads and writes."""
+
+
+def measured_peaks() -> dict[str, float]:
+    """Thousand million operations a second of one product of the model's commonest shape."""
+    found: dict[str, float] = {}
+    for dtype, name in ((torch.float32, "fp32"), (torch.bfloat16, "bf16")):
+        linear = nn.Linear(768, 3072).to(dtype).requires_grad_(False)
+        x = torch.randn(590, 768).to(dtype)
+        ways: dict[str, Callable[[torch.Tensor], torch.Tensor]] = {
+            "as torch does it": lambda x, of=linear: functional.linear(x, of.weight, of.bias)
+        }
+        if can_pack(dtype, x.device):
+            ways["packed"] = PackedLinear(linear)
+        for way, product in ways.items():
+            found[f"{name}, {way}"] = 2e-9 * 590 * 768 * 3072 / _fastest(product, x)
+    return found
+
+
+@torch.inference_mode()
+def _fastest(product: Callable[[torch.Tensor], torch.Tensor], x: torch.Tensor) -> float:
+    """Processor seconds of one call."""
+    best, until = float("inf"), time.perf_counter() + 1
+    while time.perf_counter() < until:
+        started = time.process_time()
+        product(x)
+        best = min(best, time.process_time() - started)
+    return best
+
+
+def h200_limits(beams: int) -> tuple[float, float]:
+    """Images a second on an H200 in bfloat16: at its full rates, and at the shares of them that
+    such work reaches (40 % of the products in the vision tower, 55 % in the encoder, 60 % of the
+    bandwidth, and 0.3 ms for each step of 256 answers). Reckoned, not measured."""
+    decoder, read = DECODER * beams, CROSS_BYTES[beams]
+    floor = (VISION + ENCODER + CROSS + decoder) * 1e9 / H200_FLOPS + read / H200_BYTES
+    likely = VISION * 1e9 / (0.4 * H200_FLOPS) + (ENCODER + CROSS) * 1e9 / (0.55 * H200_FLOPS)
+    likely += read / (0.6 * H200_BYTES) + 0.3e-3 * TOKENS / 256
+    return 1 / floor, 1 / likely
