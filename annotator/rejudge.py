@@ -85,19 +85,19 @@ def plan_judging(config: Config, pipeline: str | None = None) -> Plan:
     return plan
 
 
-def judge(plan: Plan, workers: int = 1) -> RunResult:
+def judge(plan: Plan, executor_name: str = "local", workers: int = 1) -> RunResult:
     """Judge the stored candidates, then one commit; no model is loaded."""
-    return carry_out(plan, JUDGE, workers=workers)
+    return carry_out(plan, JUDGE, executor_name, workers)
 
 
-def preview(plan: Plan, workers: int = 1) -> Preview:
+def preview(plan: Plan, executor_name: str = "local", workers: int = 1) -> Preview:
     """Judge the stored candidates, and hold the outcome against the current version.
 
     The verdicts stay as parts, so that `judge` after it has only the commit left to do.
     """
     store = Store.open(plan.table)
     version = store.latest()
-    result = make_parts(plan, JUDGE, workers=workers)
+    result = make_parts(plan, JUDGE, executor_name, workers)
     tasks = [shard.task for shard in result.plan.shards if shard.name not in result.failed]
     entries = [shard_commit(task) for task in tasks]
     with closing(lake.connect()) as connection:

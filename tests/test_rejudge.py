@@ -114,6 +114,17 @@ def test_shards_that_are_not_in_the_tables_yet_count_as_added(tmp_path: Path) ->
     assert sum(row.added for row in said.diff.counts) > 0
 
 
+@pytest.mark.slow
+@pytest.mark.parametrize("executor", ["local", "dask"])
+def test_two_workers_of_any_executor_judge_as_one_does(
+    project: Path, tmp_path: Path, executor: str
+) -> None:
+    config = make_project(tmp_path / "project", LOOSE)
+    invoke(config, "--executor", executor, "--workers", "2")
+    rows = "SELECT * EXCLUDE (shard) FROM verdicts ORDER BY ALL"
+    assert ask(tmp_path / "project", rows, 1) == ask(project, rows, 1)
+
+
 def test_judging_loads_no_model(tmp_path: Path) -> None:
     config = make_project(tmp_path / "project", LOOSE)
     command = [sys.executable, "-c", JUDGE_IN_A_NEW_INTERPRETER, str(config)]

@@ -6,7 +6,7 @@ from typing import TYPE_CHECKING, Any
 
 import click
 
-from annotator.cli.options import config_option, json_option
+from annotator.cli.options import config_option, executor_option, json_option, workers_option
 from annotator.cli.planned import plan_text
 from annotator.cli.run import print_failed, print_result
 from annotator.cli.tables import print_table
@@ -23,11 +23,17 @@ MOST = 20
 @click.argument("name", required=False)
 @config_option
 @click.option("--dry-run", is_flag=True, help="Print what would change; commit nothing.")
-@click.option(
-    "--workers", type=click.IntRange(1), default=1, show_default=True, help="Worker processes."
-)
+@executor_option
+@workers_option
 @json_option
-def judge(name: str | None, config: Path, dry_run: bool, workers: int, as_json: bool) -> None:
+def judge(
+    name: str | None,
+    config: Path,
+    dry_run: bool,
+    executor_name: str,
+    workers: int,
+    as_json: bool,
+) -> None:
     """Judge the stored candidates of a pipeline by its rules of now, and commit a version.
 
     No model runs. Change thresholds in the pipelines file, look with --dry-run at the labels that
@@ -37,6 +43,7 @@ def judge(name: str | None, config: Path, dry_run: bool, workers: int, as_json: 
     Example:
       annotator judge demo --dry-run
       annotator judge demo
+      annotator judge demo --executor dask --workers 2
     """
     from annotator import rejudge
     from annotator.config import load_config
@@ -44,9 +51,9 @@ def judge(name: str | None, config: Path, dry_run: bool, workers: int, as_json: 
     plan = rejudge.plan_judging(load_config(config), name)
     click.echo(plan_text(plan), err=True)
     if not dry_run:
-        print_result(rejudge.judge(plan, workers), as_json)
+        print_result(rejudge.judge(plan, executor_name, workers), as_json)
         return
-    found = rejudge.preview(plan, workers)
+    found = rejudge.preview(plan, executor_name, workers)
     if as_json:
         click.echo(json.dumps(found.to_json(), indent=2))
     else:

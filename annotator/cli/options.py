@@ -6,6 +6,8 @@ from typing import Any
 
 import click
 
+from annotator.executors import EXECUTORS
+
 
 class Share(click.FloatRange):
     """A number from 0 to 1; click's own range lets `nan` through."""
@@ -31,6 +33,17 @@ config_option = click.option(
 )
 table_option = click.option(
     "--table", help="Table or pipeline by name, or the path of a table's folder."
+)
+executor_option = click.option(
+    "--executor",
+    "executor_name",
+    type=click.Choice(list(EXECUTORS)),
+    default="local",
+    show_default=True,
+    help="Who works on the shards: this machine, or a Dask cluster.",
+)
+workers_option = click.option(
+    "--workers", type=click.IntRange(1), default=1, show_default=True, help="Worker processes."
 )
 json_option = click.option("--json", "as_json", is_flag=True, help="Print JSON for scripts.")
 version_option = click.option(

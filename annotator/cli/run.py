@@ -7,10 +7,9 @@ from typing import TYPE_CHECKING, Any
 
 import click
 
-from annotator.cli.options import config_option, json_option
+from annotator.cli.options import config_option, executor_option, json_option, workers_option
 from annotator.cli.planned import plan_in_full, plan_json, plan_text
 from annotator.cli.words import counted
-from annotator.executors import EXECUTORS
 
 if TYPE_CHECKING:
     from annotator.runner import RunResult
@@ -22,17 +21,8 @@ limit_option = click.option("--limit", type=click.IntRange(1), help="Only the fi
 @click.command()
 @click.argument("name", required=False)
 @config_option
-@click.option(
-    "--executor",
-    "executor_name",
-    type=click.Choice(list(EXECUTORS)),
-    default="local",
-    show_default=True,
-    help="Who works on the shards: this machine, or a Dask cluster.",
-)
-@click.option(
-    "--workers", type=click.IntRange(1), default=1, show_default=True, help="Worker processes."
-)
+@executor_option
+@workers_option
 @limit_option
 @json_option
 def run(
