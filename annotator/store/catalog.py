@@ -1,16 +1,26 @@
-"""What the SQLite catalogue says of itself, read without DuckDB: loading it takes far longer."""
+"""What the SQLite catalogue says of itself, read as a plain database, without the lake.
+
+Through DuckDB's copy of SQLite, never Python's: the locks of SQLite are the process's, and where
+two copies have one file open, the first to close it lets go of the other's. Commits were refused
+and readers turned away.
+"""
 
 import json
-import sqlite3
-from collections.abc import Mapping
+import os
+from collections.abc import Mapping, Sequence
 from contextlib import closing
 from dataclasses import dataclass
 from datetime import datetime
+from functools import cache
+from itertools import count
 from pathlib import Path
 from typing import Any
 
+import duckdb
+
 from annotator.errors import StoreError
-from annotator.store.lake import CATALOG, DATA
+from annotator.store.lake import CATALOG, DATA, attach_patiently, connect
+from annotator.store.sql import first_line, quoted
 
 Rows = list[tuple[Any, ...]]
 
@@ -90,17 +100,39 @@ def knows_its_place(root: Path) -> bool:
 
 def record_place(root: Path) -> None:
     """After the folder was moved, so that a plain DuckDB client finds the files again."""
-    with closing(sqlite3.connect(root / CATALOG, timeout=10)) as catalog, catalog:
-        catalog.execute(
-            "UPDATE ducklake_metadata SET value = ? WHERE key = 'data_path' AND scope IS NULL",
-            (f"{root / DATA}/",),
-        )
+    _run(
+        root,
+        "UPDATE ducklake_metadata SET value = ? WHERE key = 'data_path' AND scope IS NULL",
+        [f"{root / DATA}/"],
+    )
 
 
 def _ask(root: Path, query: str) -> Rows:
+    return _run(root, query, options=["READ_ONLY"])
+
+
+def _run(
+    root: Path, statement: str, values: Sequence[str] = (), options: Sequence[str] = ()
+) -> Rows:
+    name = f"catalog_{next(_numbers)}"
     try:
-        address = f"{(root / CATALOG).as_uri()}?mode=ro"
-        with closing(sqlite3.connect(address, uri=True, timeout=10)) as catalog:
-            return catalog.execute(query).fetchall()
-    except sqlite3.Error as error:
-        raise StoreError(f"{root}: the catalogue cannot be read: {error}") from error
+        with closing(_sqlite(os.getpid()).cursor()) as catalog:
+            listed = ", ".join(["TYPE sqlite", "BUSY_TIMEOUT 10000", *options])
+            attach_patiently(catalog, f"ATTACH {quoted(root / CATALOG)} AS {name} ({listed})")
+            try:
+                catalog.execute(f"USE {name}")
+                return catalog.execute(statement, values).fetchall()
+            finally:
+                catalog.execute("USE memory")
+                catalog.execute(f"DETACH {name}")
+    except duckdb.Error as error:
+        raise StoreError(f"{root}: the catalogue cannot be read: {first_line(error)}") from error
+
+
+@cache
+def _sqlite(process: int) -> duckdb.DuckDBPyConnection:
+    """One for the whole process, as its extension takes long to load; a fork needs its own."""
+    return connect(["sqlite_scanner"])
+
+
+_numbers = count()

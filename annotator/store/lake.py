@@ -3,8 +3,9 @@
 import json
 import os
 import tempfile
+import time
 import uuid
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from importlib.util import find_spec
 from pathlib import Path
 from typing import Any
@@ -27,8 +28,8 @@ EXTENSIONS = {
 """DuckDB extension → the package that carries it, signed by DuckDB."""
 
 
-def connect() -> duckdb.DuckDBPyConnection:
-    """DuckDB with the lake's extensions; signatures are checked, nothing is fetched unasked."""
+def connect(extensions: Iterable[str] = EXTENSIONS) -> duckdb.DuckDBPyConnection:
+    """DuckDB with extensions of the lake; signatures are checked, nothing is fetched unasked."""
     spill = Path(tempfile.gettempdir()) / f"annotator-{os.getpid()}-{uuid.uuid4().hex}"
     connection = duckdb.connect(
         config={
@@ -39,7 +40,7 @@ def connect() -> duckdb.DuckDBPyConnection:
         }
     )
     try:
-        for name in EXTENSIONS:
+        for name in extensions:
             _load_extension(connection, name)
     except BaseException:
         connection.close()
@@ -85,9 +86,22 @@ def attach(
         options.append(f"SNAPSHOT_VERSION {snapshot}")
     address = quoted(f"ducklake:sqlite:{root / CATALOG}")
     try:
-        connection.execute(f"ATTACH {address} AS {alias} ({', '.join(options)})")
+        attach_patiently(connection, f"ATTACH {address} AS {alias} ({', '.join(options)})")
     except duckdb.Error as error:
         raise StoreError(f"{root}: the tables cannot be opened: {first_line(error)}") from error
+
+
+def attach_patiently(connection: duckdb.DuckDBPyConnection, statement: str) -> None:
+    """In the moment in which another process closes SQLite its file cannot be opened."""
+    for seconds in (0.01, 0.05, 0.25):
+        try:
+            connection.execute(statement)
+            return
+        except duckdb.Error as error:
+            if "unable to open database file" not in str(error):
+                raise
+        time.sleep(seconds)
+    connection.execute(statement)
 
 
 def attach_at(
