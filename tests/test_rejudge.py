@@ -12,6 +12,7 @@ from click.testing import CliRunner, Result
 from stored_candidates import make_project, write_pipelines
 
 from annotator.cli.judge import judge
+from annotator.cli.versions import diff
 from annotator.config import load_config
 from annotator.errors import AnnotatorError, StoreError
 from annotator.plan import plan_run
@@ -73,7 +74,8 @@ def test_the_next_version_differs_as_the_dry_run_said_and_the_old_one_still_answ
 
     made = json.loads(invoke(config, "--json").stdout)
     assert (made["version"], made["summary"]) == (2, said["summary"])
-    rows = [vars(row) for row in store(project).diff(1, 2).counts]
+    table = ["--table", str(store(project).root), "--json"]
+    rows = json.loads(CliRunner().invoke(diff, ["1", "2", *table]).stdout)["counts"]
     assert rows == said["counts"]
     assert sum(row["rejected"] for row in rows) > 0
     assert sum(row["restored"] for row in rows) > 0
