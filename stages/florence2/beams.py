@@ -13,11 +13,8 @@ import torch
 
 from schemas.boxes import BINS
 from stages.florence2.decoder import Decoder
-from stages.florence2.slots import Hypotheses, Slots
+from stages.florence2.slots import NEVER, Hypotheses, Slots
 from stages.florence2.vocabulary import Vocabulary
-
-NEVER = -1e9
-"""The score of what is not to be chosen while anything else is left, as in transformers."""
 
 
 @dataclass(frozen=True)

@@ -1,22 +1,30 @@
 """Continuous decoding: answers join free slots, step together, and leave when they end."""
 
+from collections.abc import Sequence
+from dataclasses import dataclass
 from typing import Generic, TypeVar
 
 import numpy as np
 import torch
+from torch.nn.utils.rnn import pad_sequence
 
-from stages.florence2.beams import NEVER, Rules, step
+from stages.florence2.beams import Rules
 from stages.florence2.checkpoint import Checkpoint
 from stages.florence2.decoder import Decoder
 from stages.florence2.scores import TokenScores
-from stages.florence2.slots import Slots
-
-ROOM = 64
-"""Positions and encoder states are laid out in multiples of so many."""
-STEPS_AT_ONCE = 4
-"""Steps on a GPU before the host asks which answers have ended, which makes it wait."""
+from stages.florence2.slots import Slots, bucket
+from stages.florence2.steps import CudaGraphs, Steps
 
 Key = TypeVar("Key")
+
+
+@dataclass
+class _Going(Generic[Key]):
+    """An answer in a slot: `tokens` encoder states, at most `age` positions so far."""
+
+    key: Key
+    tokens: int
+    age: int = 0
 
 
 class ContinuousDecoding(Generic[Key]):
@@ -26,67 +34,62 @@ class ContinuousDecoding(Generic[Key]):
         self.vocabulary = checkpoint.vocabulary
         self.decoder = Decoder(checkpoint)
         self.count = count
-        self.rules = rules
-        self._slots = Slots.allocate(self.decoder, count, beams, ROOM, ROOM)
-        self._keys: list[Key] = []
-        self._ages: list[int] = []
-        self._tokens: list[int] = []
-        self._at_once = 1 if checkpoint.device.type == "cpu" else STEPS_AT_ONCE
+        capture = CudaGraphs() if checkpoint.device.type == "cuda" else None
+        self.steps = Steps(self.decoder, rules, capture)
+        self._slots = self._lay_out(beams, positions=1, tokens=1)
+        self._going: dict[int, _Going[Key]] = {}
 
     def __len__(self) -> int:
         """How many answers are being decoded."""
-        return len(self._keys)
+        return len(self._going)
 
+    @torch.inference_mode()
     def clear(self) -> None:
         """Drop all answers."""
-        self._keys, self._ages, self._tokens = [], [], []
+        self._slots.empty(list(self._going))
+        self._going = {}
 
     @property
     def free(self) -> int:
         """How many answers may join."""
-        return self.count - len(self._keys)
+        return self.count - len(self._going)
 
-    def join(self, key: Key, hidden: torch.Tensor, limit: int) -> None:
-        """Begin the answer of at most `limit` tokens to encoder states (tokens, width)."""
-        slot, tokens = len(self._keys), len(hidden)
-        self._make_room(positions=0, tokens=tokens)
-        slots = self._slots
-        hidden = hidden.to(self.decoder.weight_dtype)[None]
-        for layer, (keys, values) in enumerate(self.decoder.cross(hidden)):
-            slots.cross_keys[slot, layer, :, :tokens] = keys[0]
-            slots.cross_values[slot, layer, :, :tokens] = values[0]
-        slots.tokens[slot], slots.limit[slot] = tokens, limit
-        slots.position[slot], slots.active[slot] = 0, True
-        slots.open.ids[slot, :, 0] = self.vocabulary.eos
-        slots.open.scores[slot], slots.ended.scores[slot] = NEVER, 2 * NEVER
-        slots.open.scores[slot, 0] = 0
-        self._keys.append(key)
-        self._ages.append(0)
-        self._tokens.append(tokens)
+    def join(
+        self, keys: Sequence[Key], states: Sequence[torch.Tensor], limits: Sequence[int]
+    ) -> None:
+        """Begin answers of at most so many tokens to encoder states, (tokens, width) each."""
+        free = (slot for slot in range(self.count) if slot not in self._going)
+        taken = dict(zip(free, map(_Going, keys, map(len, states)), strict=False))
+        lengths = [going.tokens for going in taken.values()]
+        self._make_room(positions=0, tokens=max(lengths))
+        hidden = pad_sequence(list(states), batch_first=True).to(self.decoder.weight_dtype)
+        self._slots.begin(list(taken), self.decoder.cross(hidden), lengths, limits)
+        self._going |= taken
 
     def advance(self) -> list[tuple[Key, tuple[int, ...], TokenScores]]:
         """Step all answers on; those that have ended, in no particular order."""
-        oldest = max(self._ages) + self._at_once
+        for going in self._going.values():
+            going.age += self.steps.at_once
+        used = 1 + max(self._going)
+        oldest = max(going.age for going in self._going.values())
         self._make_room(positions=oldest, tokens=0)
-        view = self._slots.view(len(self._keys), oldest, max(self._tokens))
-        for _ in range(self._at_once):
-            step(self.decoder, view, self.rules)
-        self._ages = [age + self._at_once for age in self._ages]
-        active = view.active.tolist()
-        ended = [slot for slot, going_on in enumerate(active) if not going_on]
-        leaving = [(self._keys[slot], *self._answer(slot)) for slot in ended]
-        for slot in reversed(ended):
-            self._leave(slot)
+        tokens = max(going.tokens for going in self._going.values())
+        self.steps.run(self._slots, used, oldest, tokens)
+        active = self._slots.active[:used].tolist()
+        ended = [slot for slot in sorted(self._going) if not active[slot]]
+        leaving = [(self._going[slot].key, *self._answer(slot)) for slot in ended]
+        self._leave(ended)
         return leaving
 
-    def _leave(self, slot: int) -> None:
-        """The last answer moves to the slot that is left, so that there are no holes."""
-        last = len(self._keys) - 1
-        if slot < last:
-            self._slots.move(last, slot)
-            self._keys[slot], self._ages[slot] = self._keys[last], self._ages[last]
-            self._tokens[slot] = self._tokens[last]
-        del self._keys[last], self._ages[last], self._tokens[last]
+    def _leave(self, ended: Sequence[int]) -> None:
+        """Unless gaps are stepped anyway, the last answers move into them."""
+        self._slots.empty(ended)
+        for slot in reversed(ended):
+            del self._going[slot]
+            last = max(self._going, default=slot)
+            if slot < last and not self.steps.every_slot:
+                self._slots.move(last, slot)
+                self._going[slot] = self._going.pop(last)
 
     def _answer(self, slot: int) -> tuple[tuple[int, ...], TokenScores]:
         slots = self._slots
@@ -110,15 +113,11 @@ class ContinuousDecoding(Generic[Key]):
         now = self._slots
         if positions <= now.positions and tokens <= now.room:
             return
-        self._slots = Slots.allocate(
-            self.decoder,
-            self.count,
-            now.beams,
-            _room(max(positions, now.positions)),
-            _room(max(tokens, now.room)),
-        )
+        wanted = max(positions, now.positions), max(tokens, now.room)
+        self._slots = self._lay_out(now.beams, *wanted)
         self._slots.copy_from(now)
 
-
-def _room(wanted: int) -> int:
-    return -(-wanted // ROOM) * ROOM
+    def _lay_out(self, beams: int, positions: int, tokens: int) -> Slots:
+        slots = Slots.allocate(self.decoder, self.count, beams, bucket(positions), bucket(tokens))
+        slots.open.ids[:, :, 0] = self.vocabulary.eos
+        return slots

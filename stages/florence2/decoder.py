@@ -47,7 +47,8 @@ class Decoder(nn.Module):
         self.heads: int = theirs.layers[0].self_attn.num_heads
         self.head_width: int = theirs.layers[0].self_attn.head_dim
         self.words = theirs.embed_tokens
-        self.places = theirs.embed_positions.weight[theirs.embed_positions.offset :]
+        positions = theirs.embed_positions
+        self.places = positions.weight.detach()[positions.offset :]
         self.norm = _Norm(theirs.layernorm_embedding, self.dtype)
         packed = can_pack(weights, device)
         layers = [_Layer(layer, self.dtype, packed) for layer in theirs.layers]

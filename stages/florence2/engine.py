@@ -133,14 +133,15 @@ class Engine:
             if not encoded and not waiting:
                 return
             if not encoded:
-                jobs = waiting.take()
+                alike = waiting.take()
                 hidden, lengths = self.encoders.encode_prompts(
-                    [job.prompt for job in jobs], [job.features for job in jobs]
+                    [job.prompt for job in alike], [job.features for job in alike]
                 )
-                states = (row[:length] for row, length in zip(hidden, lengths, strict=True))
-                encoded.extend(zip(jobs, states, strict=True))
-            job, states_of_job = encoded.popleft()
-            self._answers.join(job, states_of_job, self._limit(job.request.task))
+                rows = (row[:length] for row, length in zip(hidden, lengths, strict=True))
+                encoded.extend(zip(alike, rows, strict=True))
+            joining = [encoded.popleft() for _ in range(min(self._answers.free, len(encoded)))]
+            jobs, states = zip(*joining, strict=True)
+            self._answers.join(jobs, states, [self._limit(job.request.task) for job in jobs])
 
     def _write(self, request: Request, image_tokens: int) -> Prompt:
         room = self.checkpoint.max_positions - image_tokens

@@ -1,12 +1,23 @@
 """The memory of answers being decoded: tensors laid out beforehand, one slot for each answer."""
 
 import dataclasses
+from collections.abc import Sequence
 from dataclasses import dataclass
 
 import torch
 
 from schemas.boxes import BINS
 from stages.florence2.decoder import Attended, Decoder
+
+BUCKET = 64
+"""Positions and encoder states are laid out in multiples of so many."""
+NEVER = -1e9
+"""The score of what is not to be chosen while anything else is left, as in transformers."""
+
+
+def bucket(wanted: int) -> int:
+    """The least multiple of BUCKET that holds as many."""
+    return -(-wanted // BUCKET) * BUCKET
 
 
 @dataclass(frozen=True)
@@ -77,7 +88,10 @@ class Slots:
     def allocate(
         cls, decoder: Decoder, count: int, beams: int, positions: int, tokens: int
     ) -> "Slots":
-        """Zeroed: a masked place is multiplied by 0, and 0 times rubbish may be NaN."""
+        """Zeroed: a masked place is multiplied by 0, and 0 times rubbish may be NaN.
+
+        For that reason an empty slot too looks at one encoder state.
+        """
         device, layers = decoder.device, len(decoder.layers)
         heads, width = decoder.heads, decoder.head_width
 
@@ -103,7 +117,7 @@ class Slots:
             values=states(layers, heads, positions, beams, width),
             cross_keys=states(layers, heads, tokens, width),
             cross_values=states(layers, heads, tokens, width),
-            tokens=counts(),
+            tokens=counts() + 1,
             position=counts(),
             limit=counts(),
             active=torch.zeros(count, dtype=torch.bool, device=device),
@@ -158,6 +172,30 @@ class Slots:
         """Take over all that is in slots with less room."""
         for mine, theirs in zip(_tensors(self), _tensors(smaller), strict=True):
             mine[tuple(slice(size) for size in theirs.shape)] = theirs
+
+    def begin(
+        self,
+        slots: Sequence[int],
+        cross: Sequence[torch.Tensor],
+        tokens: Sequence[int],
+        limits: Sequence[int],
+    ) -> None:
+        """Answers in these slots; `cross` as `Decoder.cross`, `tokens` how many of each count."""
+        rows, lengths, longest = (
+            torch.tensor(numbers, device=self.keys.device) for numbers in (slots, tokens, limits)
+        )
+        for layer, (keys, values) in enumerate(cross):
+            self.cross_keys[rows, layer, :, : keys.shape[2]] = keys
+            self.cross_values[rows, layer, :, : values.shape[2]] = values
+        self.tokens[rows], self.limit[rows] = lengths, longest
+        self.position[rows], self.active[rows] = 0, True
+        self.open.scores[rows], self.ended.scores[rows] = NEVER, 2 * NEVER
+        self.open.scores[rows, 0] = 0
+
+    def empty(self, slots: Sequence[int]) -> None:
+        """Make these slots such as may be stepped without an answer in them."""
+        rows = torch.tensor(slots, dtype=torch.long, device=self.keys.device)
+        self.position[rows], self.active[rows] = 0, False
 
     def move(self, source: int, target: int) -> None:
         """Copy one slot's answer over another's."""

@@ -1,0 +1,147 @@
+"""Steps as CUDA runs them, on the CPU: every slot, shapes by the bucket, several at a time."""
+
+import numpy as np
+import pytest
+import torch
+from torch._dynamo.testing import CompileCounter
+
+from stages.base import Model
+from stages.florence2.beams import Rules
+from stages.florence2.checkpoint import load_checkpoint
+from stages.florence2.decoder import Decoder
+from stages.florence2.engine import Decoding, Engine, Request
+from stages.florence2.prompts import TASKS
+from stages.florence2.slots import Slots
+from stages.florence2.steps import AT_ONCE, Steps
+
+ROOTS = ("caption", "od", "region_proposal", "ocr_with_region")
+WAYS = pytest.mark.parametrize(("beams", "ban"), [(1, 0), (1, 3), (3, 0), (3, 3)])
+
+
+@pytest.fixture(scope="module")
+def exact(lively_checkpoint):
+    """In float64, where rounding decides between no two tokens."""
+    loaded = load_checkpoint(Model(checkpoint=str(lively_checkpoint), device="cpu"))
+    loaded.model.double()
+    return loaded
+
+
+def answers(engine, pictures, requests):
+    return {result.request: result for result in engine.run(pictures, requests)}
+
+
+def capture_with(engine, capture):
+    decoding = engine._answers
+    decoding.steps = Steps(decoding.decoder, decoding.steps._rules, capture)
+    return engine
+
+
+def assert_same(found, expected):
+    assert found.keys() == expected.keys()
+    for asked, theirs in expected.items():
+        ours = found[asked]
+        assert ours.tokens == theirs.tokens, asked
+        for name in ("chosen", "end", "locations"):
+            np.testing.assert_allclose(
+                getattr(ours.scores, name), getattr(theirs.scores, name), atol=1e-5
+            )
+
+
+@WAYS
+def test_a_step_compiles_to_one_graph_and_once_while_the_bucket_stays(beams, ban, exact, pictures):
+    compiler, decoding = CompileCounter(), Decoding(dict.fromkeys(TASKS, 12), beams, ban)
+    requests = [Request(image, task) for image in range(2) for task in ROOTS[:3]]
+
+    def compiled(run):
+        return torch.compile(run, fullgraph=True, dynamic=False, backend=compiler)
+
+    torch._dynamo.reset()
+    engine = capture_with(Engine(exact, decoding, 4), compiled)
+    with torch._dynamo.config.patch(error_on_recompile=True):
+        found = answers(engine, pictures, requests)
+    assert compiler.frame_count == 1
+    assert_same(found, answers(Engine(exact, decoding, 4), pictures, requests))
+
+
+@WAYS
+def test_slots_that_are_empty_and_answers_that_have_ended_change_nothing(
+    beams, ban, exact, pictures
+):
+    limits = {"caption": 6, "od": 70, "region_proposal": 17, "ocr_with_region": 24}
+    requests = [Request(image, task) for image in range(3) for task in ROOTS]
+    decoding = Decoding(limits, beams, ban)
+    engine = capture_with(Engine(exact, decoding, 5), lambda run: run)
+    answers(engine, pictures, requests[:7])
+    found = answers(engine, pictures, requests)
+    assert_same(found, answers(Engine(exact, decoding, 5), pictures, requests))
+
+
+def test_a_stream_that_is_left_early_does_not_disturb_the_next(exact, pictures):
+    decoding = Decoding(dict.fromkeys(TASKS, 12), 3)
+    requests = [Request(image, task) for image in range(3) for task in ROOTS]
+    engine = capture_with(Engine(exact, decoding, 5), lambda run: run)
+    next(engine.stream(pictures, requests))
+    found = answers(engine, pictures, requests[:2])
+    assert_same(found, answers(Engine(exact, decoding, 5), pictures, requests[:2]))
+
+
+class Captures:
+    """Counts what is captured, and what is run again."""
+
+    def __init__(self):
+        self.made, self.replayed = 0, 0
+
+    def __call__(self, run):
+        self.made += 1
+
+        def again():
+            self.replayed += 1
+            run()
+
+        return again
+
+
+def test_each_shape_is_captured_once_until_the_slots_are_others(exact):
+    decoder, captures = Decoder(exact), Captures()
+    steps = Steps(decoder, Rules.of(exact.vocabulary), captures)
+    slots, others = (Slots.allocate(decoder, 2, 1, 128, 128) for _ in range(2))
+
+    def run(slots, positions, tokens):
+        steps.run(slots, 1, positions, tokens)
+        return captures.made, captures.replayed
+
+    with torch.inference_mode():
+        assert run(slots, 4, 101) == (1, 0)
+        assert run(slots, 64, 128) == (1, 1)
+        assert run(slots, 65, 128) == (2, 1)
+        assert run(slots, 8, 60) == (3, 1)
+        assert run(slots, 70, 70) == (3, 2)
+        assert run(others, 70, 70) == (4, 2)
+        assert run(others, 70, 70) == (4, 3)
+        assert run(slots, 70, 70) == (5, 3)
+
+
+@pytest.mark.parametrize("at", [1, 2, AT_ONCE])
+def test_steps_go_on_by_as_many_as_they_say(at, exact):
+    decoder = Decoder(exact)
+    steps = Steps(decoder, Rules.of(exact.vocabulary), lambda run: run)
+    slots = Slots.allocate(decoder, 3, 1, 64, 64)
+    with torch.inference_mode():
+        hidden = torch.zeros(1, 5, decoder.heads * decoder.head_width, dtype=torch.float64)
+        slots.begin([1], decoder.cross(hidden), [5], [at])
+        steps.run(slots, 2, AT_ONCE, 5)
+    assert slots.position.tolist() == [0, at, 0]
+    assert slots.active.tolist() == [False, False, False]
+
+
+@pytest.mark.skipif(not torch.cuda.is_available(), reason="needs a GPU")
+@WAYS
+def test_graphs_on_a_gpu_give_the_tokens_of_the_cpu(beams, ban, lively_checkpoint, pictures):
+    requests = [Request(image, task) for image in range(3) for task in ROOTS]
+    decoding = Decoding(dict.fromkeys(TASKS, 80), beams, ban)
+    found = []
+    for device in ("cpu", "cuda"):
+        loaded = load_checkpoint(Model(checkpoint=str(lively_checkpoint), device=device))
+        loaded.model.double()
+        found.append(answers(Engine(loaded, decoding, 5), pictures, requests))
+    assert_same(*found)
