@@ -48,9 +48,10 @@ def count_copies(texts: pa.Table) -> tuple[dict[str, int], dict[str, int]]:
 def copies(
     captions: pa.ChunkedArray, copied: Counts, shared: Counts, most: int
 ) -> Iterator[Finding]:
-    times = templates.copies(captions, copied)
+    none = np.zeros(len(captions))
+    times = templates.copies(captions, copied) if copied else none
     yield Finding("t12_copies", "flag", times > most, times, most)
-    near = near_copies.near_copies(captions, shared)
+    near = near_copies.near_copies(captions, shared) if shared else none
     yield Finding("t12_near_copies", "flag", (near > most) & (times <= most), near, most)
 
 
