@@ -160,9 +160,17 @@ def _parse(sql: str) -> dict[str, Any]:
     for node in _nodes(tree):
         if node.get("type") == "TABLE_FUNCTION":
             _check_function(node["function"]["function_name"])
+        if _names_catalogue(node):
+            raise QueryError("the catalogue's own tables are not open to queries")
         if node.get("at_clause"):
             raise QueryError("AT counts DuckLake's snapshots: for version 3 write v3.regions")
     return tree
+
+
+def _names_catalogue(node: dict[str, Any]) -> bool:
+    """A team's server may hold more than these tables, all of it behind the catalogue's name."""
+    names = (node.get(place) for place in ("catalog_name", "schema_name"))
+    return any(isinstance(n, str) and n.lower().startswith("__ducklake") for n in names)
 
 
 def _check_function(name: str) -> None:
@@ -231,8 +239,8 @@ def _nodes(tree: Any) -> Iterator[dict[str, Any]]:
             waiting.extend(node)
 
 
-def _confine(connection: duckdb.DuckDBPyConnection, data: Path) -> None:
-    connection.execute(f"SET allowed_directories = [{quoted(f'{data}/')}]")
+def _confine(connection: duckdb.DuckDBPyConnection, data: str) -> None:
+    connection.execute(f"SET allowed_directories = [{quoted(data)}]")
     connection.execute("SET enable_external_access = false")
     connection.execute("SET lock_configuration = true")
 

@@ -74,6 +74,8 @@ ONE_SELECT = "only one SELECT can be run here"
     ("sql", "reason"),
     [
         pytest.param("COPY regions TO '{out}/x.csv'", ONE_SELECT, id="copy out"),
+        pytest.param("COPY (SELECT 1) TO '/etc/x'", ONE_SELECT, id="copy to the system"),
+        pytest.param("COPY regions FROM '/etc/passwd'", ONE_SELECT, id="copy in"),
         pytest.param("COPY regions TO '{data}/x.parquet'", ONE_SELECT, id="copy into the lake"),
         pytest.param("EXPLAIN ANALYZE COPY regions TO '{data}/x.csv'", ONE_SELECT, id="explain"),
         pytest.param("EXPORT DATABASE '{out}'", ONE_SELECT, id="export"),
@@ -92,9 +94,22 @@ ONE_SELECT = "only one SELECT can be run here"
         pytest.param("", ONE_SELECT, id="nothing"),
         pytest.param("FROM read_csv('/etc/passwd')", r"read_csv\(\) is not open", id="read csv"),
         pytest.param("FROM READ_TEXT('/etc/passwd')", r"\(\) is not open", id="read text"),
+        pytest.param("FROM read_blob('/etc/passwd')", r"\(\) is not open", id="read bytes"),
+        pytest.param("FROM read_parquet('/x')", r"\(\) is not open", id="read Parquet"),
         pytest.param("FROM '/etc/passwd'", "does not exist", id="a file as a table"),
         pytest.param("FROM '/etc/passwd.csv'", "Permission Error", id="a CSV as a table"),
         pytest.param("FROM 'http://127.0.0.1/x.parquet'", "Permission Error", id="an address"),
+        pytest.param("FROM 's3://bucket/x.parquet'", "Permission Error", id="on S3"),
+        pytest.param("FROM duckdb_secrets()", r"\(\) is not open", id="secrets"),
+        pytest.param("FROM pragma_database_list()", r"\(\) is not open", id="a pragma's rows"),
+        pytest.param(
+            "FROM __ducklake_metadata_lake.ducklake_metadata", "not open", id="the catalogue"
+        ),
+        pytest.param(
+            'FROM "__DuckLake_metadata_v1".main.ducklake_metadata, v1.texts',
+            "not open",
+            id="the catalogue of a version",
+        ),
         pytest.param("FROM glob('/etc/*')", r"glob\(\) is not open", id="list files"),
         pytest.param(
             "FROM sqlite_scan('{out}/other.sqlite', 'secrets')", "is not open", id="sqlite"
@@ -117,7 +132,7 @@ def test_what_would_write_or_reach_outside_is_refused(store, tmp_path, sql, reas
         other.execute("CREATE TABLE secrets (s)")
     before = sorted(store.root.rglob("*"))
     with pytest.raises(QueryError, match=reason):
-        run_query(store, sql.format(out=tmp_path, data=store.data_folder()))
+        run_query(store, sql.format(out=tmp_path, data=store.root / "data"))
     assert [path.name for path in tmp_path.iterdir()] == ["other.sqlite"]
     assert sorted(store.root.rglob("*")) == before
 

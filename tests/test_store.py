@@ -234,6 +234,25 @@ def test_even_without_the_lock_no_two_commits_mix(store, monkeypatch, shards):
     assert numbers == list(range(1, len(expected) + 1))
 
 
+@pytest.mark.parametrize("already", [True, False])
+def test_a_row_that_two_committers_seeded_is_claimed_once(store, already):
+    entry = small_entry(store.root, "s0")
+    if already:
+        commit(store, small_entry(store.root, "s0"), small_entry(store.root, "s1"))
+        entry = small_entry(store.root, "s0", "second")
+    with closing(lake.open_lake(store.root, writable=True)) as writing_to:
+        for recipe in ("first", "first", "second"):
+            writing_to.execute(
+                f"INSERT INTO ledger (shard, recipe, state) VALUES ('s0', '{recipe}', 'pending')"
+            )
+    number = commit(store, entry)
+    assert commit(store, entry) is None
+    assert commit(store, small_entry(store.root, "s0", "second")) in (number + 1, None)
+    assert commit(store, small_entry(store.root, "s0", "first")) == store.latest().number
+    seen = [row for row in ledger_of(store) if row[0] == "s0"]
+    assert seen == [("s0", "first", "current"), ("s0", "second", "replaced")]
+
+
 def commit_six(root, recipe, ready):
     """What the child does that is killed."""
     entries = [small_entry(root, f"s{i}", recipe) for i in range(6)]
@@ -285,7 +304,7 @@ def test_a_killed_commit_leaves_all_of_it_or_nothing(store):
 def plain():
     """DuckDB's own client as far as it can be had offline: its extensions, and nothing of ours."""
     with closing(duckdb.connect()) as connection:
-        for name in lake.EXTENSIONS:
+        for name in lake.LOCAL:
             connection.execute(f"LOAD {quoted(lake._packaged(name))}")
         yield connection
 

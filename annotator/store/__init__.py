@@ -1,7 +1,8 @@
 """Versioned tables of labels: one folder per table, one atomic commit over all its tables.
 
 `catalog.sqlite` is a DuckLake catalogue, `data/` the files that it owns, `parts/` what workers
-wrote, `commit.lock` is held by the one committer. Version n is the n-th commit of data.
+wrote, `commit.lock` is held by the one committer; `place.json` may put the first two elsewhere.
+Version n is the n-th commit of data.
 """
 
 import os
@@ -19,6 +20,7 @@ from annotator.store.creation import create_lake, needs_upgrade, upgrade
 from annotator.store.diff import MIN_IOU, Diff, DiffRow, diff
 from annotator.store.incoming import ShardCommit
 from annotator.store.layout import LAYOUT
+from annotator.store.place import CATALOG, DATA, PLACE, place_of
 from annotator.store.transaction import Message, commit
 from annotator.store.versions import Version, Wanted, all_versions, find_version
 from annotator.store.versions import tags as all_tags
@@ -39,13 +41,15 @@ class Store:
         """For writing; older tables are brought up to date. StoreError where that cannot be."""
         store = cls(root)
         try:
-            for folder in (lake.DATA, PARTS):
-                (store.root / folder).mkdir(parents=True, exist_ok=True)
+            (store.root / PARTS).mkdir(parents=True, exist_ok=True)
+            if not place_of(store.root).is_remote:
+                Path(place_of(store.root).data).mkdir(parents=True, exist_ok=True)
             _need_write_access(store.root)
             with committing(store.root):
-                if not is_store(store.root):
+                if not catalog.is_made(store.root):
                     create_lake(store.root)
-                if not catalog.knows_its_place(store.root):
+                shared = place_of(store.root).is_shared
+                if not shared and not catalog.knows_its_place(store.root):
                     catalog.record_place(store.root)
                 _refuse_newer(store.root)
                 if needs_upgrade(store.root):
@@ -61,7 +65,7 @@ class Store:
     def open(cls, root: Path) -> "Store":
         """For reading; StoreError where there are no tables, or newer ones than we know."""
         store = cls(root)
-        if not is_store(store.root):
+        if not catalog.is_made(store.root):
             raise StoreError(f"{root}: no tables here: `annotator run` makes them")
         _refuse_newer(store.root)
         return store
@@ -150,24 +154,22 @@ class Store:
         else:
             lake.attach_at(connection, self.root, alias, version.snapshot, version.layout)
 
-    def data_folder(self) -> Path:
-        """Where all files lie that a query reads."""
-        return self.root / lake.DATA
+    def data_folder(self) -> str:
+        """Where all files lie that a query reads, with a slash at its end."""
+        return place_of(self.root).data
 
     def plain_duckdb(self) -> str:
         """The shell command that opens the tables in DuckDB's own client."""
-        address = f"ducklake:sqlite:{self.root / lake.CATALOG}"
-        if catalog.knows_its_place(self.root):
-            return f'duckdb "{address}"'
-        return (
-            f"duckdb -cmd \"ATTACH '{address}' AS lake "
-            f"(DATA_PATH '{self.data_folder()}/', OVERRIDE_DATA_PATH true); USE lake\""
-        )
+        place = place_of(self.root)
+        if catalog.knows_its_place(self.root) and not place.is_shared:
+            return f'duckdb "ducklake:{place.catalog}"'
+        attach = lake.lake_of(place, lake.LAKE, "OVERRIDE_DATA_PATH true")
+        return f'duckdb -cmd "{attach}; USE {lake.LAKE}"'
 
 
 def is_store(root: Path) -> bool:
-    """Whether a folder holds tables."""
-    return (root / lake.CATALOG).is_file()
+    """Whether a folder holds tables, or says where they are."""
+    return (root / CATALOG).is_file() or (root / PLACE).is_file()
 
 
 def _refuse_newer(root: Path) -> None:
@@ -181,6 +183,6 @@ def _refuse_newer(root: Path) -> None:
 
 
 def _need_write_access(root: Path) -> None:
-    for path in (root, root / PARTS, root / lake.DATA, root / lake.CATALOG, root / LOCK):
+    for path in (root, root / PARTS, root / DATA, root / CATALOG, root / LOCK):
         if path.exists() and not os.access(path, os.W_OK):
             raise PermissionError(13, "Permission denied")

@@ -1,14 +1,14 @@
-"""What the SQLite catalogue says of itself, read as a plain database, without the lake.
+"""What the catalogue says of itself, read as a plain database, without the lake.
 
-Through DuckDB's copy of SQLite, never Python's: the locks of SQLite are the process's, and where
+SQLite through DuckDB's copy of it, never Python's: the locks of SQLite are the process's, and where
 two copies have one file open, the first to close it lets go of the other's. Commits were refused
 and readers turned away.
 """
 
 import json
 import os
-from collections.abc import Mapping, Sequence
-from contextlib import closing
+from collections.abc import Iterator, Mapping
+from contextlib import closing, contextmanager
 from dataclasses import dataclass
 from datetime import datetime
 from functools import cache
@@ -19,7 +19,8 @@ from typing import Any
 import duckdb
 
 from annotator.errors import StoreError
-from annotator.store.lake import CATALOG, DATA, attach_patiently, connect
+from annotator.store.lake import attach_patiently, connect, make_reachable
+from annotator.store.place import CATALOG, Place, place_of
 from annotator.store.sql import first_line, quoted
 
 Rows = list[tuple[Any, ...]]
@@ -44,9 +45,28 @@ def snapshots(root: Path) -> list[Snapshot]:
         "WHERE commit_extra_info IS NOT NULL ORDER BY snapshot_id",
     )
     return [
-        Snapshot(number, datetime.fromisoformat(when), message, json.loads(extra))
+        Snapshot(number, _time(when), message, json.loads(extra))
         for number, when, message, extra in rows
     ]
+
+
+def _time(when: str | datetime) -> datetime:
+    """SQLite keeps it as text."""
+    return datetime.fromisoformat(when) if isinstance(when, str) else when
+
+
+def is_made(root: Path) -> bool:
+    """Whether the catalogue holds tables, of whomever."""
+    place = place_of(root)
+    if not place.is_shared:
+        return (root / CATALOG).is_file()
+    query = (
+        "SELECT 1 FROM duckdb_tables() WHERE database_name = current_database() "
+        f"AND schema_name = {quoted(place.schema)} AND table_name = 'ducklake_snapshot'"
+    )
+    with _attached(root, place, "READ_ONLY") as server:
+        there = server.execute(query).fetchall()
+    return bool(there) and bool(snapshots(root))
 
 
 def made_by(root: Path) -> dict[str, Any]:
@@ -95,42 +115,53 @@ def folders(root: Path) -> dict[str, str]:
 def knows_its_place(root: Path) -> bool:
     """Whether the catalogue's own path of the files is right: a plain DuckDB client goes by it."""
     query = "SELECT value FROM ducklake_metadata WHERE key = 'data_path' AND scope IS NULL"
-    return _ask(root, query) == [(f"{root / DATA}/",)]
+    return _ask(root, query) == [(place_of(root).data,)]
 
 
 def record_place(root: Path) -> None:
     """After the folder was moved, so that a plain DuckDB client finds the files again."""
-    _run(
-        root,
-        "UPDATE ducklake_metadata SET value = ? WHERE key = 'data_path' AND scope IS NULL",
-        [f"{root / DATA}/"],
-    )
+    with _catalog(root) as catalog:
+        catalog.execute(
+            "UPDATE ducklake_metadata SET value = ? WHERE key = 'data_path' AND scope IS NULL",
+            [place_of(root).data],
+        )
 
 
 def _ask(root: Path, query: str) -> Rows:
-    return _run(root, query, options=["READ_ONLY"])
+    with _catalog(root, "READ_ONLY") as catalog:
+        return catalog.execute(query).fetchall()
 
 
-def _run(
-    root: Path, statement: str, values: Sequence[str] = (), options: Sequence[str] = ()
-) -> Rows:
+@contextmanager
+def _catalog(root: Path, *options: str) -> Iterator[duckdb.DuckDBPyConnection]:
+    place = place_of(root)
+    schema = [f"SCHEMA {quoted(place.schema)}"] if place.schema else []
+    with _attached(root, place, *schema, *options) as catalog:
+        yield catalog
+
+
+@contextmanager
+def _attached(root: Path, place: Place, *options: str) -> Iterator[duckdb.DuckDBPyConnection]:
     name = f"catalog_{next(_numbers)}"
-    try:
-        with closing(_sqlite(os.getpid()).cursor()) as catalog:
-            listed = ", ".join(["TYPE sqlite", "BUSY_TIMEOUT 10000", *options])
-            attach_patiently(catalog, f"ATTACH {quoted(root / CATALOG)} AS {name} ({listed})")
-            try:
-                catalog.execute(f"USE {name}")
-                return catalog.execute(statement, values).fetchall()
-            finally:
-                catalog.execute("USE memory")
-                catalog.execute(f"DETACH {name}")
-    except duckdb.Error as error:
-        raise StoreError(f"{root}: the catalogue cannot be read: {first_line(error)}") from error
+    kind = ["TYPE postgres"] if place.is_shared else ["TYPE sqlite", "BUSY_TIMEOUT 10000"]
+    listed = ", ".join([*kind, *options])
+    with closing(_databases(os.getpid()).cursor()) as cursor:
+        try:
+            make_reachable(cursor, Place(place.catalog, ""))
+            attach_patiently(cursor, f"ATTACH {quoted(place.database)} AS {name} ({listed})")
+            cursor.execute(f"USE {name}")
+            yield cursor
+        except duckdb.Error as error:
+            raise StoreError(
+                f"{root}: the catalogue cannot be read: {first_line(error)}"
+            ) from error
+        finally:
+            cursor.execute("USE memory")
+            cursor.execute(f"DETACH DATABASE IF EXISTS {name}")
 
 
 @cache
-def _sqlite(process: int) -> duckdb.DuckDBPyConnection:
+def _databases(process: int) -> duckdb.DuckDBPyConnection:
     """One for the whole process, as its extension takes long to load; a fork needs its own."""
     return connect(["sqlite_scanner"])
 

@@ -4,13 +4,21 @@ import sqlite3
 import uuid
 from collections.abc import Iterator
 from contextlib import closing
+from dataclasses import replace
 from pathlib import Path
 
 import duckdb
 
 from annotator.errors import StoreError
 from annotator.store import catalog
-from annotator.store.lake import CATALOG, DATA, LAKE, connect, describe_commit, open_lake
+from annotator.store.lake import (
+    LAKE,
+    connect,
+    describe_commit,
+    lake_of,
+    make_reachable,
+    open_lake,
+)
 from annotator.store.layout import (
     BOOKKEEPING,
     LAYOUT,
@@ -21,41 +29,50 @@ from annotator.store.layout import (
     create_table,
     views,
 )
-from annotator.store.sql import first_line, quoted
+from annotator.store.place import CATALOG, Place, place_of
+from annotator.store.sql import first_line
 from annotator.store.versions import describe_bookkeeping
 from annotator.store.writing import transaction
 from schemas.tables import LABEL_TABLES, TABLES
 
 
 def create_lake(root: Path) -> None:
-    """Make the catalogue under another name, then rename: it is there whole or not at all."""
+    """The catalogue is there whole or not at all."""
+    place = place_of(root)
+    try:
+        if place.is_shared:
+            _create_catalog(place)  # what an earlier attempt left without tables is gone on with
+        else:
+            _create_file(root, place)
+    except duckdb.Error as error:
+        raise StoreError(f"{root}: cannot make the tables: {first_line(error)}") from error
+
+
+def _create_file(root: Path, place: Place) -> None:
+    """Under another name, then renamed."""
     temporary = root / f".{uuid.uuid4().hex}.sqlite"
     try:
-        with closing(connect()) as connection:
-            _create_catalog(connection, temporary, root / DATA)
+        _create_catalog(replace(place, catalog=f"sqlite:{temporary}"))
         with closing(sqlite3.connect(temporary)) as made:
             made.execute("PRAGMA wal_checkpoint(TRUNCATE)")
         temporary.rename(root / CATALOG)
-    except duckdb.Error as error:
-        raise StoreError(f"{root}: cannot make the tables: {first_line(error)}") from error
     finally:
         for leftover in root.glob(f"{temporary.name}*"):
             leftover.unlink()
 
 
-def _create_catalog(connection: duckdb.DuckDBPyConnection, path: Path, data: Path) -> None:
-    connection.execute(
-        f"ATTACH {quoted(f'ducklake:sqlite:{path}')} AS {LAKE} "
-        f"(DATA_PATH {quoted(f'{data}/')}, META_JOURNAL_MODE 'WAL', META_BUSY_TIMEOUT 10000)"
-    )
-    connection.execute(f"USE {LAKE}")
-    # Rows inlined in the catalogue have changed and come back in this DuckLake: always in files.
-    connection.execute(f"CALL {LAKE}.set_option('data_inlining_row_limit', 0)")
-    connection.execute("BEGIN")
-    for statement in _definitions():
-        connection.execute(statement)
-    describe_commit(connection, "tables made", {})
-    connection.execute("COMMIT")
+def _create_catalog(place: Place) -> None:
+    options = () if place.is_shared else ("META_JOURNAL_MODE 'WAL'", "META_BUSY_TIMEOUT 10000")
+    with closing(connect()) as connection:
+        make_reachable(connection, place)
+        connection.execute(lake_of(place, LAKE, *options))
+        connection.execute(f"USE {LAKE}")
+        # Rows inlined in the catalogue changed and came back in this DuckLake: always in files.
+        connection.execute(f"CALL {LAKE}.set_option('data_inlining_row_limit', 0)")
+        with transaction(connection):
+            for statement in _definitions():
+                connection.execute(statement)
+            describe_commit(connection, "tables made", {})
 
 
 def _definitions() -> list[str]:

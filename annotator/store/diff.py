@@ -72,7 +72,9 @@ def diff(connection: duckdb.DuckDBPyConnection, min_iou: float = MIN_IOU) -> Dif
         connection.execute(f"INSERT INTO totals {sql.totals(kind)}")
         _compare_kind(connection, kind, changed, min_iou)
     counts = [DiffRow(*row) for row in connection.execute(sql.COUNTS).fetchall()]
-    rows = connection.execute("FROM changes ORDER BY kind, image_id, source").to_arrow_table()
+    rows = connection.execute(
+        "FROM changes ORDER BY kind, image_id, source, label_id_before, label_id_after"
+    ).to_arrow_table()
     return Diff(counts, rows)
 
 

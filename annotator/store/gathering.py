@@ -1,7 +1,7 @@
 """Files of shards as files of the lake: a large one is linked, small ones are written together.
 
 Each file costs the catalogue some 20 ms and a row for each of its columns, however few labels it
-holds: ten thousand small shards are to be some fifty files.
+holds: ten thousand small shards are to be some fifty files. On S3 all are written, none linked.
 """
 
 import os
@@ -14,6 +14,7 @@ import duckdb
 
 from annotator.parts import folder_name, sync
 from annotator.store.incoming import ShardCommit
+from annotator.store.place import S3
 from annotator.store.sql import quoted
 
 LARGE = 50_000
@@ -23,25 +24,29 @@ TOGETHER = 250_000
 
 
 def take_in(
-    lake: duckdb.DuckDBPyConnection, folder: Path, table: str, shards: Sequence[ShardCommit]
-) -> list[Path]:
+    lake: duckdb.DuckDBPyConnection, folder: str, table: str, shards: Sequence[ShardCommit]
+) -> list[str]:
     """New files in a table's own folder with the rows of these shards; the lake owns them.
 
     A name is never used twice: the lake would delete a file that is put in again after its rows
     were deleted. Only names in a table's own folder are recorded as relative ones.
     """
-    folder.mkdir(parents=True, exist_ok=True)
+    local = not folder.startswith(S3)
+    if local:
+        Path(folder).mkdir(parents=True, exist_ok=True)
     taken = []
     for group in _groups(table, shards):
-        target = folder / f"{folder_name(group[0].shard)}-{uuid.uuid4().hex}.parquet"
+        target = f"{folder}/{folder_name(group[0].shard)}-{uuid.uuid4().hex}.parquet"
         files = [shard.files_with_rows()[table] for shard in group]
-        if len(files) == 1:
-            _link(files[0], target)
+        if local and len(files) == 1:
+            _link(files[0], Path(target))
         else:
             _write_together(lake, files, target)
+        if local and len(files) > 1:
+            sync(Path(target))
         taken.append(target)
-    if taken:
-        sync(folder)
+    if local and taken:
+        sync(Path(folder))
     return taken
 
 
@@ -69,10 +74,9 @@ def _link(file: Path, target: Path) -> None:
         sync(target)
 
 
-def _write_together(lake: duckdb.DuckDBPyConnection, files: Sequence[Path], target: Path) -> None:
+def _write_together(lake: duckdb.DuckDBPyConnection, files: Sequence[Path], target: str) -> None:
     listed = ", ".join(map(quoted, files))
     lake.execute(
         f"COPY (FROM read_parquet([{listed}], union_by_name = true, hive_partitioning = false)) "
         f"TO {quoted(target)} (FORMAT parquet, COMPRESSION zstd)"
     )
-    sync(target)

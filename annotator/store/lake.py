@@ -1,4 +1,4 @@
-"""The lake as DuckDB sees it: a DuckLake catalogue in SQLite and the Parquet files it owns."""
+"""The lake as DuckDB sees it: a DuckLake catalogue and the Parquet files that it owns."""
 
 import json
 import os
@@ -14,21 +14,25 @@ import duckdb
 
 from annotator.errors import MissingDependency, StoreError
 from annotator.store.layout import LAYOUT, STORED_IN, views
+from annotator.store.place import Place, place_of
+from annotator.store.s3 import allow_s3
 from annotator.store.sql import first_line, quoted
 from schemas.tables import SCHEMA_VERSION
 
-CATALOG = "catalog.sqlite"
-DATA = "data"
 LAKE = "lake"
 """Name under which the lake is attached."""
 EXTENSIONS = {
     "ducklake": "duckdb-extension-ducklake",
     "sqlite_scanner": "duckdb-extension-sqlite-scanner",
+    "postgres_scanner": "duckdb-extension-postgres-scanner",
+    "httpfs": "duckdb-extension-httpfs",
 }
 """DuckDB extension → the package that carries it, signed by DuckDB."""
+LOCAL = ("ducklake", "sqlite_scanner")
+"""What tables in a folder need."""
 
 
-def connect(extensions: Iterable[str] = EXTENSIONS) -> duckdb.DuckDBPyConnection:
+def connect(extensions: Iterable[str] = LOCAL) -> duckdb.DuckDBPyConnection:
     """DuckDB with extensions of the lake; signatures are checked, nothing is fetched unasked."""
     spill = Path(tempfile.gettempdir()) / f"annotator-{os.getpid()}-{uuid.uuid4().hex}"
     connection = duckdb.connect(
@@ -40,6 +44,7 @@ def connect(extensions: Iterable[str] = EXTENSIONS) -> duckdb.DuckDBPyConnection
         }
     )
     try:
+        connection.execute("SET enable_progress_bar = false")
         for name in extensions:
             _load_extension(connection, name)
     except BaseException:
@@ -80,13 +85,15 @@ def attach(
     writable: bool = False,
 ) -> None:
     """Attach the lake of a table's folder, wherever that folder has been moved to."""
-    options = [f"DATA_PATH {quoted(f'{root / DATA}/')}", "OVERRIDE_DATA_PATH true"]
-    options.append("META_BUSY_TIMEOUT 10000" if writable else "READ_ONLY")
-    if snapshot is not None:
-        options.append(f"SNAPSHOT_VERSION {snapshot}")
-    address = quoted(f"ducklake:sqlite:{root / CATALOG}")
+    place = place_of(root)
+    make_reachable(connection, place)
+    options = ["OVERRIDE_DATA_PATH true", "CREATE_IF_NOT_EXISTS false"]
+    options += [] if writable else ["READ_ONLY"]
+    options += [] if snapshot is None else [f"SNAPSHOT_VERSION {snapshot}"]
+    if writable and not place.is_shared:
+        options.append("META_BUSY_TIMEOUT 10000")
     try:
-        attach_patiently(connection, f"ATTACH {address} AS {alias} ({', '.join(options)})")
+        attach_patiently(connection, lake_of(place, alias, *options))
     except duckdb.Error as error:
         raise StoreError(f"{root}: the tables cannot be opened: {first_line(error)}") from error
 
@@ -102,6 +109,22 @@ def attach_patiently(connection: duckdb.DuckDBPyConnection, statement: str) -> N
                 raise
         time.sleep(seconds)
     connection.execute(statement)
+
+
+def lake_of(place: Place, alias: str, *options: str) -> str:
+    """The statement that attaches the lake of a place."""
+    schema = [f"METADATA_SCHEMA {quoted(place.schema)}"] if place.schema else []
+    listed = ", ".join([f"DATA_PATH {quoted(place.data)}", *schema, *options])
+    return f"ATTACH {quoted(f'ducklake:{place.catalog}')} AS {alias} ({listed})"
+
+
+def make_reachable(connection: duckdb.DuckDBPyConnection, place: Place) -> None:
+    """Load what the catalogue's server and S3 need, where there are such."""
+    if place.is_shared:
+        _load_extension(connection, "postgres_scanner")
+    if place.is_remote:
+        _load_extension(connection, "httpfs")
+        allow_s3(connection)
 
 
 def attach_at(

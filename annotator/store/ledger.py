@@ -27,12 +27,25 @@ def seed(lake: duckdb.DuckDBPyConnection) -> None:
     )
 
 
+# Two committers without a common lock may both have seeded a row; it could never be claimed once.
+_SEEDED_TWICE = """
+DELETE FROM ledger WHERE state = 'pending' AND rowid IN (
+    SELECT rowid FROM (
+        SELECT rowid, row_number() OVER (
+            PARTITION BY shard, recipe ORDER BY state = 'pending', rowid
+        ) AS nth FROM ledger
+    ) WHERE nth > 1
+)
+"""
+
+
 def claim(lake: duckdb.DuckDBPyConnection, run: str) -> None:
     """Make each (shard, recipe) of `wanted` the current one; Overtaken where one is already.
 
     `wanted` has shard, recipe, part, rows. An UPDATE of seeded rows, inside the transaction of the
     data: looking first and inserting then let two committers take the same shard.
     """
+    lake.execute(_SEEDED_TWICE)
     lake.execute(
         "UPDATE ledger SET state = 'replaced' FROM wanted WHERE ledger.shard = wanted.shard "
         "AND ledger.recipe <> wanted.recipe AND ledger.state = 'current'"

@@ -13,8 +13,9 @@ from annotator.errors import StoreError
 from annotator.store import catalog, ledger
 from annotator.store.gathering import take_in
 from annotator.store.incoming import ShardCommit, check_incoming, count_kept
-from annotator.store.lake import DATA, LAKE, describe_commit
+from annotator.store.lake import LAKE, describe_commit
 from annotator.store.layout import STORED
+from annotator.store.place import place_of
 from annotator.store.sql import quoted
 from annotator.store.writing import transaction, write
 from schemas.ids import canonical_json
@@ -106,11 +107,11 @@ def _replace(
     changed = ledger.changed(lake, _FORMER, "wanted")
     former = {shard for (shard,) in lake.execute(f"SELECT shard FROM {_FORMER}").fetchall()}
     ledger.claim(lake, run)
-    folders = catalog.folders(root)
+    folders, data = catalog.folders(root), place_of(root).data
     by_name = {shard.shard: shard for shard in todo}
     for table, shards in changed.items():
         remove(lake, table, [shard for shard in shards if shard in former])
-        folder = root / DATA / "main" / folders[STORED[table]]
+        folder = f"{data}main/{folders[STORED[table]]}"
         register(lake, table, take_in(lake, folder, table, [by_name[name] for name in shards]))
 
 
@@ -121,7 +122,7 @@ def remove(lake: duckdb.DuckDBPyConnection, table: str, shards: Sequence[str]) -
         lake.execute(f"DELETE FROM {STORED[table]} WHERE shard IN ({names})")
 
 
-def register(lake: duckdb.DuckDBPyConnection, table: str, paths: Sequence[Path]) -> None:
+def register(lake: duckdb.DuckDBPyConnection, table: str, paths: Sequence[str]) -> None:
     """Files of the lake's folder as rows of a table; columns that they lack are NULL."""
     if paths:
         listed = ", ".join(map(quoted, paths))

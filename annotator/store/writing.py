@@ -10,8 +10,9 @@ from typing import TypeVar
 import duckdb
 
 from annotator.errors import StoreError
-from annotator.store.lake import open_lake
-from annotator.store.sql import first_line
+from annotator.store.lake import connect, make_reachable, open_lake
+from annotator.store.place import Place, place_of
+from annotator.store.sql import first_line, quoted
 
 LOCK = "commit.lock"
 ATTEMPTS = 6
@@ -27,9 +28,33 @@ class Overtaken(Exception):
 @contextmanager
 def committing(root: Path) -> Iterator[None]:
     """Held by the one committer of a table; waits for another to finish."""
+    place = place_of(root)
+    if place.is_shared:
+        with _locked_server(root, place):
+            yield
+        return
     with (root / LOCK).open("a") as lock:
         fcntl.flock(lock, fcntl.LOCK_EX)
         yield
+
+
+@contextmanager
+def _locked_server(root: Path, place: Place) -> Iterator[None]:
+    """The server lets go of the lock when this connection ends, however it ends."""
+    key = f"hashtext('annotator'), hashtext({quoted(place.schema)})"
+    take = f"SELECT true AS held FROM (SELECT pg_advisory_xact_lock({key})) AS taken"
+    with closing(connect(())) as server:
+        try:
+            make_reachable(server, Place(place.catalog, ""))
+            server.execute(f"ATTACH {quoted(place.database)} AS server (TYPE postgres)")
+            server.execute("BEGIN")
+            server.execute(f"FROM postgres_query('server', {quoted(take)})").fetchall()
+        except duckdb.Error as error:
+            raise StoreError(
+                f"{root}: the catalogue's server cannot be used: {first_line(error)}"
+            ) from error
+        yield
+        server.execute("ROLLBACK")
 
 
 def write(root: Path, attempt: Callable[[duckdb.DuckDBPyConnection], Made]) -> Made:
