@@ -62,6 +62,19 @@ def test_answers_about_scenes_are_those_of_generate(way, embedded, asked):
     compare(embedded, decoding, images, requests)
 
 
+@pytest.mark.parametrize("beams", [1, 3])
+def test_half_precision_answers_score_about_as_the_model_in_full(beams, embedded, asked):
+    loaded = load_checkpoint(Model(checkpoint=str(CHECKPOINT), device="cpu", dtype="bfloat16"))
+    [image, *_], requests = asked
+    decoding = Decoding({task: spec.max_new_tokens for task, spec in TASKS.items()}, beams)
+    about_it = [request for request in requests if request.image == 0][:4]
+    full = Reference(embedded, image)
+    for result in Engine(loaded, decoding).run([image], about_it):
+        logs = full.logits(result.request, result.tokens).log_softmax(dim=1)
+        expected = logs[range(len(result.tokens)), result.tokens].numpy()
+        assert np.abs(result.scores.chosen - expected).mean() < 0.1
+
+
 @pytest.mark.skipif("EQUALITY_BASE" not in os.environ, reason="takes minutes: EQUALITY_BASE=1")
 @pytest.mark.parametrize("way", WAYS)
 def test_answers_of_base_shapes_are_those_of_generate(way, base):

@@ -72,7 +72,7 @@ class Decoder(nn.Module):
 
     def cross(self, hidden: torch.Tensor) -> list[torch.Tensor]:
         """Of each layer, keys and values of encoder states, (2, n, heads, tokens, head width)."""
-        return [layer.cross(hidden) for layer in self.layers]
+        return [layer.cross(hidden).to(self.dtype) for layer in self.layers]
 
 
 class _Layer(nn.Module):
