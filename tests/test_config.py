@@ -15,6 +15,7 @@ from annotator.lessons import TEACHABLE
 from stages.catalogue import JUDGES
 from stages.filter_regions import FilterRegions
 from stages.filter_texts import FilterTexts
+from stages.florence2.prompts import TASKS
 from stages.florence2.stage import Florence2
 from stages.merge_human import MergeHuman
 
@@ -215,6 +216,13 @@ def test_our_own_pipelines_file_is_valid() -> None:
     for name, training in config.trainings.items():
         after = resolved_models(config)[name].checkpoint
         assert after == str(config.resolve(training.output)), "the next round names what it made"
+
+
+@pytest.mark.parametrize("name", ["full", "coco_full"])
+def test_our_full_pipelines_ask_every_task(name: str) -> None:
+    [florence] = load_config(ROOT / "pipelines.yaml").pipelines[name].propose
+    assert isinstance(florence, Florence2)
+    assert set(florence.tasks) == set(TASKS)
 
 
 def test_the_schema_knows_the_stages() -> None:
