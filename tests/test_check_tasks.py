@@ -6,6 +6,7 @@ from stages.check_tasks import CheckTasks
 
 NO_RULES = {
     "min_iou": None,
+    "reject_unseen": False,
     "category": False,
     "max_unsupported": None,
     "support": False,
@@ -82,6 +83,48 @@ def test_a_place_that_no_proposal_covers_is_flagged(task, width, found):
     judged = seen(region(0, 0, width, 100, task=task), proposal)
     expected = [(0, "check_tasks.x3_proposal", "flag", *rest) for rest in found]
     assert said(only(min_iou=0.5), judged) == expected
+
+
+def grounded(width, **columns):
+    return region(0, 0, width, 100, task="caption_to_phrase_grounding", **columns)
+
+
+FAR = region(800, 800, 900, 900)
+
+
+@pytest.mark.parametrize(
+    ("others", "iou"),
+    [
+        pytest.param([dense(51)], None, id="just inside"),
+        pytest.param([dense(50)], None, id="on the limit"),
+        pytest.param([dense(49)], 0.49, id="just outside"),
+        pytest.param([dense(49), grounded(50)], None, id="a grounded phrase shows it"),
+        pytest.param([dense(48), grounded(49)], 0.49, id="it does not"),
+        pytest.param([grounded(49)], None, id="no other task lists what it sees"),
+        pytest.param([dense(100, "a cat"), grounded(49)], None, id="it never says dog"),
+        pytest.param([dense(100, "a cat"), dense(49, image_id="s/b")], 0, id="it says cat here"),
+    ],
+)
+def test_an_object_that_nothing_else_shows_is_quarantined(others, iou):
+    found = said(only(min_iou=0.5, reject_unseen=True), seen(DOG, *others))
+    expected = [(0, "check_tasks.x1_unseen", "quarantine", iou, 0.5)] if iou is not None else []
+    assert [row for row in found if row[0] == 0 and row[2] == "quarantine"] == expected
+
+
+@pytest.mark.parametrize(
+    ("others", "iou"),
+    [
+        pytest.param([region(0, 0, 51, 100)], None, id="just inside"),
+        pytest.param([region(0, 0, 50, 100)], None, id="on the limit"),
+        pytest.param([region(0, 0, 49, 100)], 0.49, id="just outside"),
+        pytest.param([FAR, grounded(50)], None, id="a grounded phrase shows it"),
+        pytest.param([FAR], 0, id="seen elsewhere"),
+    ],
+)
+def test_a_dense_caption_that_nothing_else_shows_is_quarantined(others, iou):
+    found = said(only(min_iou=0.5, reject_unseen=True), seen(dense(100), *others))
+    expected = [(0, "check_tasks.x1_unseen", "quarantine", iou, 0.5)] if iou is not None else []
+    assert [row for row in found if row[0] == 0 and row[2] == "quarantine"] == expected
 
 
 @pytest.mark.parametrize(

@@ -8,7 +8,8 @@ import pyarrow as pa
 import pyarrow.compute as pc
 
 from schemas.annotations import Annotations, kept_mask, local_ids, region_bins
-from schemas.columns import Flags, is_in
+from schemas.boxes import Floats
+from schemas.columns import Flags, Rows, is_in
 from stages.base import Finding
 from stages.language import language_named, parse
 from stages.witnesses import Places, best_sighting
@@ -22,6 +23,9 @@ _MATCHED = (
     ("x3_proposal", (_OBJECTS, _DENSE, _GROUNDED), _PROPOSALS, False),
 )
 """Rule, whose regions it judges, where it looks for a partner, and whether names must agree."""
+_EXHAUSTIVE = ((_OBJECTS, _DENSE), (_DENSE, _OBJECTS))
+"""Tasks that list all they see, and what else lists it. Captions mention some of it only: what they
+show counts for a region, what they leave out not against it."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -57,9 +61,34 @@ def unmatched(named: Named, min_iou: float) -> Iterator[Finding]:
         missing = seen.iou < min_iou
         if alike:
             missing &= places.known_to(witnesses)
-        unseen, overlap = np.zeros(len(named.kept), dtype=bool), np.zeros(len(named.kept))
-        unseen[mine], overlap[mine] = missing, seen.iou
-        yield Finding(rule, "flag", unseen, overlap, min_iou)
+        yield _finding(rule, "flag", named, mine, missing, seen.iou, min_iou)
+
+
+def unseen(named: Named, min_iou: float) -> Iterator[Finding]:
+    """Neither the other task that lists all it sees shows it, nor a grounded phrase."""
+    for judged, other in _EXHAUSTIVE:
+        mine = np.flatnonzero(named.of_tasks((judged,)) & named.kept)
+        listed = np.flatnonzero(named.of_tasks((other,)) & named.kept)
+        showing = np.flatnonzero(named.of_tasks((other, _GROUNDED)) & named.kept)
+        places = named.places.rows(mine)
+        seen = best_sighting(places, named.places.rows(showing))
+        alone = (seen.iou < min_iou) & places.known_to(named.places.rows(listed))
+        yield _finding("x1_unseen", "quarantine", named, mine, alone, seen.iou, min_iou)
+
+
+def _finding(
+    rule: str,
+    verdict: str,
+    named: Named,
+    judged: Rows,
+    rejected: Flags,
+    overlap: Floats,
+    min_iou: float,
+) -> Finding:
+    """On the rows that were judged; no other is rejected."""
+    said, values = np.zeros(len(named.kept), dtype=bool), np.zeros(len(named.kept))
+    said[judged], values[judged] = rejected, overlap
+    return Finding(rule, verdict, said, values, min_iou)
 
 
 def recategorised(named: Named) -> Finding:
