@@ -2,6 +2,7 @@
 
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, fields, replace
+from functools import cached_property
 from typing import Any, Self
 
 import numpy as np
@@ -55,7 +56,20 @@ class Annotations:
 
     def with_tables(self, **tables: pa.Table) -> Self:
         """A copy with some tables replaced."""
-        return replace(self, **tables)
+        copy = replace(self, **tables)
+        if tables.keys().isdisjoint(("images", "regions")):
+            copy._measured.update(self._measured)
+        return copy
+
+    @cached_property
+    def _kept(self) -> dict[str, Flags]:
+        """`kept_mask` by kind, once it was asked for: rule after rule asks again."""
+        return {}
+
+    @cached_property
+    def _measured(self) -> dict[str, Numbers]:
+        """`region_bins`, likewise."""
+        return {}
 
     def labels(self, kind: str) -> pa.Table:
         """The table of a kind of label: text, region or phrase."""
@@ -130,7 +144,18 @@ def kept(annotations: Annotations, kind: str) -> pa.Table:
 
 
 def kept_mask(annotations: Annotations, kind: str) -> Flags:
-    """One bool per row of the labels of a kind, in their order: without a rejecting verdict?"""
+    """One bool per row of the labels of a kind, in their order: without a rejecting verdict?
+
+    Read-only, as whoever asks next gets the same array.
+    """
+    if kind not in annotations._kept:
+        mask = _kept_mask(annotations, kind)
+        mask.flags.writeable = False
+        annotations._kept[kind] = mask
+    return annotations._kept[kind]
+
+
+def _kept_mask(annotations: Annotations, kind: str) -> Flags:
     labels, verdicts = annotations.labels(kind), annotations.verdicts
     rejecting = is_in(verdicts["verdict"], REJECTIONS) & is_in(verdicts["kind"], (kind,))
     if not rejecting.any():
@@ -184,7 +209,15 @@ def image_sizes(annotations: Annotations, labels: pa.Table) -> Numbers:
 
 def region_bins(annotations: Annotations) -> Numbers:
     """Shape (n, 4): every region on the scale of bins, to a thousandth; NaN throughout where a
-    coordinate is not finite or the image has no size."""
+    coordinate is not finite or the image has no size. Read-only, as `kept_mask` is."""
+    if "bins" not in annotations._measured:
+        bins = _region_bins(annotations)
+        bins.flags.writeable = False
+        annotations._measured["bins"] = bins
+    return annotations._measured["bins"]
+
+
+def _region_bins(annotations: Annotations) -> Numbers:
     regions = annotations.regions
     pixels, sizes = bbox_xyxy(regions), image_sizes(annotations, regions)
     measurable = finite_rows(pixels) & finite_rows(sizes)

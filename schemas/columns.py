@@ -31,6 +31,8 @@ def finite_rows(table: NDArray[np.floating]) -> Flags:
 
 def is_in(column: Column, values: Iterable[str] | pa.Array) -> Flags:
     """False for NULL."""
+    if isinstance(values, tuple) and len(values) == 1:
+        return flags(pc.equal(column, values[0]))
     wanted = values if isinstance(values, pa.Array) else pa.array(values, pa.string())
     return flags(pc.is_in(column, value_set=wanted.drop_null()))
 
@@ -49,5 +51,14 @@ def group_codes(columns: Sequence[Column]) -> Rows:
 
 
 def dense(codes: Rows) -> Rows:
-    """The same groups, numbered from 0 without gaps, in the order in which they first appear."""
-    return np.asarray(pa.array(codes).dictionary_encode().indices.to_numpy(), dtype=np.int64)
+    """The same groups in the same order, numbered from 0 without gaps."""
+    size = int(codes.max(initial=0)) + 1
+    if size > _SPARSE * (len(codes) + 1) or codes.min(initial=0) < 0:
+        return np.asarray(np.unique(codes, return_inverse=True)[1], dtype=np.int64)
+    there = np.zeros(size, dtype=bool)
+    there[codes] = True
+    return np.asarray((np.cumsum(there) - 1)[codes])
+
+
+_SPARSE = 16
+"""A table of so many places per row is quicker to fill than the rows are to sort."""

@@ -32,8 +32,17 @@ def test_codes_do_not_overflow():
     assert group_codes(many).tolist() == list(range(4096))
 
 
-def test_codes_without_gaps():
-    assert dense(np.array([7, 3, 7])).tolist() == [0, 1, 0]
+@pytest.mark.parametrize("large", [7, 10**12], ids=["few places", "many places"])
+def test_codes_without_gaps(large):
+    assert dense(np.array([large, 3, large])).tolist() == [1, 0, 1]
+    assert dense(np.array([], dtype=np.int64)).tolist() == []
+
+
+def test_one_of_some_words():
+    column = pa.array(["a", "b", None, "c"])
+    assert is_in(column, ("b",)).tolist() == [False, True, False, False]
+    assert is_in(column, ["b", "c"]).tolist() == [False, True, False, True]
+    assert is_in(column, ()).tolist() == [False] * 4
 
 
 def test_a_row_is_finite_when_all_of_it_is():

@@ -41,17 +41,18 @@ def unsure(texts: pa.Table, limits: Mapping[str, float | None]) -> Iterator[Find
 
 def count_copies(texts: pa.Table) -> tuple[dict[str, int], dict[str, int]]:
     """How often each caption is said, and each band of near copies."""
-    captions = form.captions(texts)
-    return templates.count_copies(captions), near_copies.count_near(captions)
+    said = templates.plain(form.captions(texts))
+    return templates.count_copies(said), near_copies.count_near(said)
 
 
 def copies(
     captions: pa.ChunkedArray, copied: Counts, shared: Counts, most: int
 ) -> Iterator[Finding]:
     none = np.zeros(len(captions))
-    times = templates.copies(captions, copied) if copied else none
+    said = templates.plain(captions) if copied or shared else None
+    times = templates.copies(said, copied) if copied else none
     yield Finding("t12_copies", "flag", times > most, times, most)
-    near = near_copies.near_copies(captions, shared) if shared else none
+    near = near_copies.near_copies(said, shared) if shared else none
     yield Finding("t12_near_copies", "flag", (near > most) & (times <= most), near, most)
 
 

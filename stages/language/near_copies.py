@@ -13,8 +13,8 @@ import pyarrow as pa
 import pyarrow.compute as pc
 from numpy.typing import NDArray
 
-from schemas.columns import Column, Numbers
-from stages.language.templates import MOST_COPIED, plain
+from schemas.columns import Numbers
+from stages.language.templates import MOST_COPIED
 
 _BANDS, _ROWS = 4, 8
 _Hashes = NDArray[np.uint64]
@@ -23,9 +23,9 @@ _SALTS = np.arange(1, _BANDS * _ROWS + 1, dtype=np.uint64) * _ODD
 _NONE = np.uint64(0)
 
 
-def count_near(texts: Column) -> dict[str, int]:
-    """How many texts share each band, the commonest first."""
-    bands, of_row = _bands(texts)
+def count_near(said: pa.Array) -> dict[str, int]:
+    """How many `plain` texts share each band, the commonest first."""
+    bands, of_row = _bands(said)
     said, times = np.unique(bands[of_row].ravel(), return_counts=True)
     counted = sorted(zip((-times).tolist(), said.tolist(), strict=True))
     kept = [(name, -times) for times, name in counted if name != _NONE]
@@ -41,9 +41,10 @@ def shared_more_than(limit: int, counts: Iterable[Mapping[str, int]]) -> dict[st
     return dict(sorted(often, key=lambda band: (-band[1], band[0]))[:MOST_COPIED])
 
 
-def near_copies(texts: Column, counted: Mapping[str, int]) -> Numbers:
-    """How many texts of the data set share a band with each, 0 where none was counted."""
-    bands, of_row = _bands(texts)
+def near_copies(said: pa.Array, counted: Mapping[str, int]) -> Numbers:
+    """How many texts of the data set share a band with each `plain` text, 0 where none was
+    counted."""
+    bands, of_row = _bands(said)
     names = np.array([int(name, 16) for name in counted], dtype=np.uint64)
     order = np.argsort(names)
     names = np.append(names[order], np.iinfo(np.uint64).max)
@@ -53,19 +54,19 @@ def near_copies(texts: Column, counted: Mapping[str, int]) -> Numbers:
     return np.asarray(found[of_row])
 
 
-def _bands(texts: Column) -> tuple[_Hashes, NDArray[np.int64]]:
+def _bands(said: pa.Array) -> tuple[_Hashes, NDArray[np.int64]]:
     """Shape (distinct texts + 1, bands): 0 where a text has no words; and the place of each row."""
-    whole = texts.combine_chunks() if isinstance(texts, pa.ChunkedArray) else texts
-    encoded = plain(whole).dictionary_encode()
+    encoded = said.dictionary_encode()
     of_row = pc.fill_null(pc.cast(encoded.indices, pa.int64()), -1).to_numpy()
     words = pc.split_pattern(encoded.dictionary, " ")
     row = pc.list_parent_indices(words).to_numpy().astype(np.int64)
     pairs = _pairs(_hashed(pc.list_flatten(words)), row)
     bands = np.zeros((len(encoded.dictionary) + 1, _BANDS), dtype=np.uint64)
     starts = np.flatnonzero(np.diff(row, prepend=-1))
+    factors = _mixed(_SALTS) | np.uint64(1)
     for band in range(_BANDS if len(starts) else 0):
-        for salt in _SALTS[band * _ROWS : (band + 1) * _ROWS]:
-            least = np.minimum.reduceat(_mixed(pairs + salt), starts)
+        for factor in factors[band * _ROWS : (band + 1) * _ROWS]:
+            least = np.minimum.reduceat(pairs * factor, starts)
             bands[row[starts], band] = _mixed(bands[row[starts], band] * _ODD + least)
     return bands, of_row
 

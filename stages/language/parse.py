@@ -2,6 +2,7 @@
 
 from dataclasses import dataclass
 from enum import IntEnum
+from functools import lru_cache
 from typing import Protocol
 
 import numpy as np
@@ -69,6 +70,8 @@ class Language(Protocol):
 
     @property
     def version(self) -> str: ...
+
+    def __hash__(self) -> int: ...
 
     def parse(self, texts: pa.Array) -> Tokens:
         """`texts`: strings without NULL."""
@@ -138,9 +141,29 @@ class Parsed:
         return np.append(values, null).astype(np.float64)[self.row]
 
 
+class _Strings:
+    """An Arrow array that is equal to any other with the same strings."""
+
+    def __init__(self, array: pa.Array) -> None:
+        self.array = array
+
+    def __eq__(self, other: object) -> bool:
+        return isinstance(other, _Strings) and bool(self.array.equals(other.array))
+
+    def __hash__(self) -> int:
+        return hash((len(self.array), self.array.nbytes, *self.array[:1].to_pylist()))
+
+
 def parse(language: Language, strings: Column) -> Parsed:
     """Each distinct string is parsed once, whatever the number of rows."""
     whole = strings.combine_chunks() if isinstance(strings, pa.ChunkedArray) else strings
     encoded = whole.dictionary_encode()
     row = pc.fill_null(pc.cast(encoded.indices, pa.int64()), -1)
-    return Parsed(language.parse(encoded.dictionary), row.to_numpy(), len(encoded.dictionary))
+    tokens = _tokens(language, _Strings(encoded.dictionary))
+    return Parsed(tokens, row.to_numpy(), len(encoded.dictionary))
+
+
+@lru_cache(maxsize=2)
+def _tokens(language: Language, strings: _Strings) -> Tokens:
+    """Judges of one shard ask about the same captions, and the same labels, one after the other."""
+    return language.parse(strings.array)

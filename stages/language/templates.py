@@ -28,9 +28,9 @@ def without_opening(texts: Column) -> pa.Array:
     return bare.combine_chunks() if isinstance(bare, pa.ChunkedArray) else bare
 
 
-def count_copies(texts: Column) -> dict[str, int]:
-    """How often each text is said, the commonest first; texts are named by `digests`."""
-    counted = pc.value_counts(digests(texts))
+def count_copies(said: pa.Array) -> dict[str, int]:
+    """How often each `plain` text is said, the commonest first; they are named by `digests`."""
+    counted = pc.value_counts(digests(said))
     times = Counter(
         {entry["values"]: entry["counts"] for entry in counted.to_pylist() if entry["values"]}
     )
@@ -46,17 +46,17 @@ def copied_more_than(limit: int, counts: Iterable[Mapping[str, int]]) -> dict[st
     return dict(sorted(often, key=lambda text: (-text[1], text[0]))[:MOST_COPIED])
 
 
-def copies(texts: Column, counted: Mapping[str, int]) -> Numbers:
-    """How often each text is said in the data set, 0 where it was not counted."""
+def copies(said: pa.Array, counted: Mapping[str, int]) -> Numbers:
+    """How often each `plain` text is said in the data set, 0 where it was not counted."""
     names = pa.array(list(counted), pa.string())
     times = np.append(np.array(list(counted.values()), dtype=np.float64), 0)
-    found = pc.fill_null(pc.index_in(digests(texts), value_set=names), len(names))
+    found = pc.fill_null(pc.index_in(digests(said), value_set=names), len(names))
     return np.asarray(times[found.to_numpy()])
 
 
-def digests(texts: Column) -> pa.Array:
-    """Equal for texts that are equal when `plain`; NULL for NULL and for a text without words."""
-    encoded = plain(texts).dictionary_encode()
+def digests(said: pa.Array) -> pa.Array:
+    """Of `plain` texts, equal where these are; NULL for NULL."""
+    encoded = said.dictionary_encode()
     named = [_digest(text) for text in encoded.dictionary.to_pylist()]
     return pa.array(named, pa.string()).take(encoded.indices)
 
