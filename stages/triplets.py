@@ -10,7 +10,7 @@ from schemas.annotations import Annotations, region_bins, rows_of
 from schemas.boxes import Floats
 from schemas.columns import Flags, Numbers, Rows, dense, group_codes, numbers
 from stages.language import language_named, parse
-from stages.language.parse import Parsed
+from stages.language.parse import Kind, Parsed
 
 
 @dataclass(frozen=True)
@@ -89,3 +89,17 @@ class Triplets:
         """A value per token → that of the main noun, NaN where there is none."""
         main = self.parsed.main_tokens()
         return np.append(values.astype(np.float64), np.nan)[main]
+
+
+def missing_attributes(phrases: Parsed, said: Parsed) -> Rows:
+    """Row by row how many attributes of a phrase, numerals aside, are not among the words said; 0
+    where nothing was said."""
+    tokens = phrases.tokens
+    words = pa.concat_arrays([tokens.lemma, said.tokens.lemma]).dictionary_encode()
+    code, size = words.indices.to_numpy().astype(np.int64), len(words.dictionary) + 1
+    attributes = np.flatnonzero((tokens.kind == Kind.ATTRIBUTE) & np.isnan(tokens.count))
+    row, token = phrases.per_row(attributes)
+    wanted = said.row[row] * size + code[token]
+    told = said.tokens.text * size + code[len(tokens) :]
+    missing = (said.row[row] >= 0) & ~np.isin(wanted, told)
+    return np.asarray(np.bincount(row[missing], minlength=len(phrases.row)))

@@ -72,7 +72,7 @@ def test_a_phrase_that_is_not_in_its_caption_is_dropped(words, start, end, found
     [
         pytest.param("a large red circle", "[0, 26)", id="the caption says one more"),
         pytest.param("a large striped big red circle", "[0, 26)", id="one less"),
-        pytest.param("a small striped red circle", "[0, 26)", id="another"),
+        pytest.param("one large striped red circle", "[0, 26)", id="a numeral for the article"),
         pytest.param("a blue dotted circle", None, id="two others"),
         pytest.param("a large striped red square", None, id="the noun is another"),
         pytest.param("the star", "[31, 37)", id="after the first noun"),
@@ -91,6 +91,26 @@ def test_a_phrase_but_for_one_token_is_flagged(words, place):
         if place
         else ("filter_phrases.g1_span", "drop", 2, 1, None)
     ]
+
+
+@pytest.mark.parametrize(
+    ("words", "found"),
+    [
+        pytest.param("a large striped circle", [], id="none in place of the caption's"),
+        pytest.param("a large striped dotted red circle", [], id="one more than the caption's"),
+        pytest.param("a small striped red circle", [1], id="one in place of the caption's"),
+        pytest.param("a large striped blue circle", [1], id="another in place of another"),
+    ],
+)
+def test_a_phrase_with_another_attribute_than_its_caption_is_quarantined(words, found):
+    caption = "a large striped red circle"
+    judged = tied(phrase(words, char_start=None, char_end=None), texts=[text(caption)])
+    verdicts = only(one_token_off=True).judge(judged).to_pylist()
+    told = [tuple(row[n] for n in TOLD) for row in verdicts if row["verdict"] == "quarantine"]
+    assert told == [
+        ("filter_phrases.g1_attributes", "quarantine", count, 0, caption) for count in found
+    ]
+    assert [row[1] for row in of_phrases(said(only(), judged))] == ["filter_phrases.g1_span"]
 
 
 @pytest.mark.parametrize(

@@ -9,8 +9,8 @@ import pyarrow.compute as pc
 from schemas.annotations import kept_mask, local_ids, region_bins
 from schemas.columns import Flags, Rows, is_in
 from stages.base import Finding
-from stages.language import Kind, Language, Parsed, language_named, parse
-from stages.triplets import Triplets
+from stages.language import Kind, Language, language_named, parse
+from stages.triplets import Triplets, missing_attributes
 from stages.witnesses import Places, best_sighting
 
 _DESCRIPTION = "description"
@@ -46,7 +46,7 @@ def looking_otherwise(
     own = _descriptions(triplets)
     own = pc.if_else(pa.array(_describes(parser, own)), own, None)
     said = pc.coalesce(own, labels.take(pa.array(row, mask=row < 0)))
-    missing = _missing(triplets.parsed, parse(parser, said))
+    missing = missing_attributes(triplets.parsed, parse(parser, said))
     yield Finding("g11_attributes", "flag", kept & (missing > 0), missing, 0, said)
 
 
@@ -95,17 +95,3 @@ def _descriptions(triplets: Triplets) -> pa.Array:
 
 def _describes(parser: Language, strings: pa.Array) -> Flags:
     return np.asarray(parse(parser, strings).count(Kind.ATTRIBUTE) > 0)
-
-
-def _missing(phrases: Parsed, said: Parsed) -> np.ndarray:
-    """How many of a phrase's attributes, numerals aside, are not among the words said; 0 where
-    nothing was said."""
-    tokens = phrases.tokens
-    words = pa.concat_arrays([tokens.lemma, said.tokens.lemma]).dictionary_encode()
-    code, size = words.indices.to_numpy().astype(np.int64), len(words.dictionary) + 1
-    attributes = np.flatnonzero((tokens.kind == Kind.ATTRIBUTE) & np.isnan(tokens.count))
-    row, token = phrases.per_row(attributes)
-    wanted = said.row[row] * size + code[token]
-    told = said.tokens.text * size + code[len(tokens) :]
-    missing = (said.row[row] >= 0) & ~np.isin(wanted, told)
-    return np.bincount(row[missing], minlength=len(phrases.row))

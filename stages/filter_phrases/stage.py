@@ -29,7 +29,7 @@ class FilterPhrases(Judge):
     stage reads best after those that judge texts and regions.
     """
 
-    behaviour: ClassVar[int] = 5
+    behaviour: ClassVar[int] = 6
     needs: ClassVar[frozenset[str]] = frozenset({"phrases"})
 
     stage: Literal["filter_phrases"] = "filter_phrases"
@@ -41,7 +41,8 @@ class FilterPhrases(Judge):
     one_token_off: bool = Field(
         True,
         description="G1: flag, and do not drop, a phrase whose caption says it but for one token "
-        "that is not the last, which may be a plural; GRIT's rule, the one token is ours",
+        "that is not the last, which may be a plural; quarantine where that gives another "
+        "attribute in place of the phrase's. GRIT's rule, the one token is ours",
     )
     banned_phrases: tuple[str, ...] | None = Field(
         UNGROUNDABLE,

@@ -9,9 +9,9 @@ import pyarrow.compute as pc
 from schemas.annotations import kept_mask
 from schemas.columns import Flags, Numbers, is_in
 from stages.base import Finding
-from stages.language import comparable, normalised
+from stages.language import comparable, language_named, normalised, parse
 from stages.language.alignment import align
-from stages.triplets import Triplets
+from stages.triplets import Triplets, missing_attributes
 
 Banned = tuple[str, ...] | None
 
@@ -35,9 +35,20 @@ def misaligned(triplets: Triplets, one_token_off: bool) -> Iterator[Finding]:
     yield Finding("g1_span", "drop", wrong & (edits > most), edits, most)
     if one_token_off:
         row = np.cumsum(~aligned.exact) - 1
+        row = pa.array(row, mask=aligned.exact)
         places = pa.array([_spelt(*span) if span else None for span in aligned.near], pa.string())
-        said_as = places.take(pa.array(row, mask=aligned.exact))
-        yield Finding("g1_inexact", "flag", wrong & near, edits, 0, said_as)
+        captions = triplets.caption.filter(pa.array(~aligned.exact)).to_pylist()
+        told = [
+            said[slice(*span)] if span else None
+            for said, span in zip(captions, aligned.near, strict=True)
+        ]
+        instead = pa.array(told, pa.string()).take(row)
+        words = parse(language_named(triplets.parser), instead)
+        others = missing_attributes(words, triplets.parsed)
+        others = np.minimum(others, missing_attributes(triplets.parsed, words))
+        untold = wrong & near & (others > 0)
+        yield Finding("g1_attributes", "quarantine", untold, others, 0, instead)
+        yield Finding("g1_inexact", "flag", wrong & near & ~untold, edits, 0, places.take(row))
 
 
 def nameless(triplets: Triplets, phrases: Banned, heads: Banned) -> tuple[Flags, list[Finding]]:
