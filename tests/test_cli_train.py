@@ -200,6 +200,11 @@ def test_an_unknown_training_is_one_sentence(project: Path) -> None:
             id="jsonl of a version",
         ),
         pytest.param(
+            ["--format", "jsonl", "--version", "2126-01-31"],
+            "4 images, 4 labels",
+            id="jsonl at a time",
+        ),
+        pytest.param(
             ["--format", "jsonl", "--source", "model"], "4 images, 0 labels", id="of one source"
         ),
     ],
@@ -214,6 +219,16 @@ def test_labels_are_exported_from_the_command_line(
     call(project, "labels", "export", "--output", str(output), *arguments)
     assert words in capsys.readouterr().err
     assert "squares/red" in output.read_text()
+
+
+def test_an_export_of_an_unknown_version_exits_1(
+    project: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    arguments = ["--format", "coco", "--output", str(project / "a"), "--version", "gold"]
+    with pytest.raises(SystemExit) as end:
+        main(["labels", "export", *arguments, "--config", str(project / "pipelines.yaml")])
+    assert end.value.code == 1
+    assert "no version gold: it has 1" in capsys.readouterr().err
 
 
 def test_an_export_of_an_unknown_table_exits_1(

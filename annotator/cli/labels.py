@@ -4,7 +4,7 @@ from pathlib import Path
 
 import click
 
-from annotator.cli.options import config_option, table_option
+from annotator.cli.options import config_option, table_option, version_option
 from annotator.cli.words import counted
 
 FORMATS = ("jsonl", "coco")
@@ -31,14 +31,14 @@ def labels() -> None:
 )
 @click.option("--output", type=click.Path(path_type=Path), required=True, help="File to write.")
 @table_option
-@click.option("--version", type=click.IntRange(1), help="Version to take.  [default: the latest]")
+@version_option
 @click.option("--source", type=click.Choice(SOURCES), help="Only labels of this source.")
 @config_option
 def export(
     format_name: str,
     output: Path,
     table: str | None,
-    version: int | None,
+    version: str | None,
     source: str | None,
     config: Path,
 ) -> None:
@@ -48,6 +48,7 @@ def export(
     Example:
       annotator labels export --format coco --output regions.json
       annotator labels export --format jsonl --output people.jsonl --table demo --source human
+      annotator labels export --format jsonl --output gold.jsonl --version gold
     """
     from contextlib import closing
 
