@@ -20,11 +20,22 @@ from typing import Any
 
 import duckdb
 from figures import write_figures
-from store_shards import KEY, RECIPE, REGIONS, commit_plainly, edit_shards, make_shards
+from store_shards import (
+    KEY,
+    RECIPE,
+    REGIONS,
+    commit_plainly,
+    edit_shards,
+    keep_entries,
+    make_shards,
+    read_entries,
+)
 
 from annotator.store import ShardCommit, Store
 
 ROUNDS = 3
+PIECE = 500
+"""Shards that are made before they are noted."""
 QUERIES = {
     "count by category": "SELECT category, count(*) FROM {regions} GROUP BY 1",
     "join of ten shards": "SELECT count(*), avg(r.score) FROM {regions} r JOIN {texts} t "
@@ -48,24 +59,24 @@ def main() -> None:
     parser.add_argument("--shards", type=int, default=1000)
     parser.add_argument("--regions", type=int, default=1_000_000, help="in all shards together")
     parser.add_argument("--folder", type=Path, help="for the files, several GB for many rows")
+    parser.add_argument("--made", type=Path, help="keep the parts here, and use those that are")
     parser.add_argument("--json", type=Path, help="write the figures here")
     arguments = parser.parse_args()
     images = max(arguments.regions // arguments.shards // REGIONS, 1)
     with tempfile.TemporaryDirectory(dir=arguments.folder) as folder:
-        figures = measure(Path(folder), arguments.shards, images)
+        made = arguments.made or Path(folder) / "made"
+        figures = measure(Path(folder), made, arguments.shards, images)
     for name, value in figures.items():
         print(f"{name:45} {value:,.4g}")
     if arguments.json:
         write_figures(arguments.json, figures)
 
 
-def measure(folder: Path, shards: int, images: int) -> dict[str, float]:
+def measure(folder: Path, made: Path, shards: int, images: int) -> dict[str, float]:
     """Seconds (`_s`), peaks of memory (`_mb`) and sizes (`_mb_on_disk`) of both ways."""
-    started = time.perf_counter()
-    entries = [*spread(partial(make_shards, folder / "made", images), range(shards))]
-    edited = spread(edit_shards, entries)
+    entries, edited = made_shards(made, shards, images)
     figures = {"shards": shards, "regions": sum(entry.rows["regions"] for entry in entries)}
-    figures["making_parts_s"] = time.perf_counter() - started
+    figures["parts_mb_on_disk"] = megabytes(made)
     root, plain = folder / "tables", folder / "plain"
     figures |= measure_commits(folder, root, entries)
     figures |= apart("plain_commit", commit_plainly, plain, entries)
@@ -83,6 +94,24 @@ def measure(folder: Path, shards: int, images: int) -> dict[str, float]:
     )
     figures |= apart("plain_diff_by_key", ask_files, by_hand)
     return figures
+
+
+def made_shards(
+    made: Path, shards: int, images: int
+) -> tuple[list[ShardCommit], list[ShardCommit]]:
+    """Both versions of each shard; those that are there are not made again."""
+    for start in range(0, shards, PIECE):
+        if not (made / f"{start}.json").exists():
+            numbers = range(start, min(start + PIECE, shards))
+            entries = spread(partial(make_shards, made, images), numbers)
+            keep_entries(made / f"{start}.json", entries, spread(edit_shards, entries))
+    entries: list[ShardCommit] = []
+    edited: list[ShardCommit] = []
+    for start in range(0, shards, PIECE):
+        first, second = read_entries(made / f"{start}.json")
+        entries += first
+        edited += second
+    return entries, edited
 
 
 QUERIES_FIRST = next(iter(QUERIES.values()))
@@ -105,7 +134,6 @@ def measure_commits(folder: Path, root: Path, entries: Sequence[ShardCommit]) ->
     figures |= apart("commit_of_nothing_new", commit, root, entries)
     figures["data_mb_on_disk"] = megabytes(root / "data")
     figures["catalogue_mb_on_disk"] = megabytes(root) - figures["data_mb_on_disk"]
-    figures["parts_mb_on_disk"] = megabytes(folder / "made")
     figures["lake_files"] = len([*root.glob("data/**/*.parquet")])
     return figures
 
@@ -148,7 +176,7 @@ def timed(work: Callable[..., float | None], given: tuple[Any, ...]) -> tuple[fl
 
 def spread(work: Callable[[Any], list[ShardCommit]], over: Sequence[Any]) -> list[ShardCommit]:
     """By two processes."""
-    pieces = [over[i : i + 100] for i in range(0, len(over), 100)]
+    pieces = [over[i : i + 50] for i in range(0, len(over), 50)]
     with ProcessPoolExecutor(2, mp_context=get_context("spawn")) as pool:
         return [entry for entries in pool.map(work, pieces) for entry in entries]
 

@@ -4,7 +4,7 @@ import json
 import os
 import shutil
 from collections.abc import Sequence
-from dataclasses import replace
+from dataclasses import asdict, replace
 from pathlib import Path
 from typing import Any
 
@@ -103,6 +103,24 @@ def edit_shard(entry: ShardCommit) -> ShardCommit:
     )
     files = {**entry.files, "regions": folder / "regions.parquet"}
     return replace(entry, recipe=NEXT, files=files, part=str(folder))
+
+
+def keep_entries(path: Path, *versions: Sequence[ShardCommit]) -> None:
+    """As JSON, for `read_entries`."""
+    path.write_text(
+        json.dumps([[asdict(entry) for entry in each] for each in versions], default=str)
+    )
+
+
+def read_entries(path: Path) -> list[list[ShardCommit]]:
+    """One list for each version."""
+    return [
+        [
+            ShardCommit(**{**entry, "files": {t: Path(f) for t, f in entry["files"].items()}})
+            for entry in each
+        ]
+        for each in json.loads(path.read_text())
+    ]
 
 
 def commit_plainly(root: Path, entries: Sequence[ShardCommit]) -> None:
