@@ -1,11 +1,12 @@
 """One shard: propose, measure or judge, and write its parts. Runs in whatever process has room."""
 
+import errno
 from collections.abc import Iterator, Mapping, Sequence
 from time import perf_counter
 
 import pyarrow as pa
 
-from annotator.errors import AnnotatorError
+from annotator.errors import AnnotatorError, StoreError
 from annotator.measures import write_measures
 from annotator.parts import find_part, find_tables, write_part
 from annotator.proposing import propose_shard, stamp
@@ -16,13 +17,15 @@ from stages.errors import StageError
 
 CANDIDATES = ("images", "texts", "regions", "phrases", "problems")
 JUDGED = ("images", "verdicts")
+FULL_DISK = (errno.ENOSPC, errno.EDQUOT, errno.EFBIG)
 Work = Iterator[int | ShardResult]
 
 
 def work_on_shard(task: ShardTask) -> Work:
     """Propose what is not there yet, then judge it, or measure it where judges wait for that.
 
-    Yields the number of images done after each batch, and the result last; only a bug raises.
+    Yields the number of images done after each batch, and the result last. Only a bug raises, and
+    a full disk: every other shard would meet it too, after all the work of its model.
     """
     return _answering(task, _work(task))
 
@@ -36,6 +39,11 @@ def _answering(task: ShardTask, work: Work) -> Work:
     try:
         yield from work
     except (AnnotatorError, StageError, OSError) as error:
+        if isinstance(error, OSError) and error.errno in FULL_DISK:
+            raise StoreError(
+                f"{task.parts.parent}: the disk is full: finished shards are kept; free some space "
+                "and run again"
+            ) from error
         yield ShardResult(task.ref.name, error=str(error) or type(error).__name__)
 
 

@@ -22,6 +22,7 @@ from annotator.errors import StoreError
 from annotator.store.lake import attach_patiently, connect, make_reachable
 from annotator.store.place import CATALOG, Place, place_of
 from annotator.store.sql import first_line, quoted
+from annotator.store.unwritable import for_reading
 
 Rows = list[tuple[Any, ...]]
 
@@ -134,7 +135,7 @@ def _ask(root: Path, query: str) -> Rows:
 
 @contextmanager
 def _catalog(root: Path, *options: str) -> Iterator[duckdb.DuckDBPyConnection]:
-    place = place_of(root)
+    place = for_reading(place_of(root)) if "READ_ONLY" in options else place_of(root)
     schema = [f"SCHEMA {quoted(place.schema)}"] if place.schema else []
     with _attached(root, place, *schema, *options) as catalog:
         yield catalog

@@ -32,7 +32,7 @@ from annotator.store.layout import (
 from annotator.store.place import CATALOG, Place, place_of
 from annotator.store.sql import first_line
 from annotator.store.versions import describe_bookkeeping
-from annotator.store.writing import transaction
+from annotator.store.writing import is_disk_full, transaction
 from schemas.tables import LABEL_TABLES, TABLES
 
 
@@ -45,7 +45,8 @@ def create_lake(root: Path) -> None:
         else:
             _create_file(root, place)
     except duckdb.Error as error:
-        raise StoreError(f"{root}: cannot make the tables: {first_line(error)}") from error
+        reason = "the disk is full" if is_disk_full(error) else first_line(error)
+        raise StoreError(f"{root}: cannot make the tables: {reason}") from error
 
 
 def _create_file(root: Path, place: Place) -> None:

@@ -17,6 +17,7 @@ from annotator.store.layout import LAYOUT, STORED_IN, views
 from annotator.store.place import Place, place_of
 from annotator.store.s3 import allow_s3
 from annotator.store.sql import first_line, quoted
+from annotator.store.unwritable import for_reading
 from schemas.tables import SCHEMA_VERSION
 
 LAKE = "lake"
@@ -85,7 +86,7 @@ def attach(
     writable: bool = False,
 ) -> None:
     """Attach the lake of a table's folder, wherever that folder has been moved to."""
-    place = place_of(root)
+    place = place_of(root) if writable else for_reading(place_of(root))
     make_reachable(connection, place)
     options = ["OVERRIDE_DATA_PATH true", "CREATE_IF_NOT_EXISTS false"]
     options += [] if writable else ["READ_ONLY"]

@@ -87,13 +87,17 @@ def _may_pass(error: Exception) -> bool:
 
 
 def _not_committed(root: Path, error: Exception) -> StoreError:
-    if any(sign in str(error).lower() for sign in FULL):
+    if is_disk_full(error):
         return StoreError(
             f"{root}: not committed, the disk is full: the tables are as they were; free some "
             "space and run again"
         )
     reason = first_line(error) if isinstance(error, duckdb.Error) else str(error)
     return StoreError(f"{root}: not committed: {reason}")
+
+
+def is_disk_full(error: Exception) -> bool:
+    return any(sign in str(error).lower() for sign in FULL)
 
 
 @contextmanager
