@@ -1,62 +1,53 @@
-"""What each rule on regions says of drawn scenes, and how much of what it rejects is truly wrong.
+"""What each rule says of drawn scenes, how much of it is truly wrong, and what both profiles keep.
 
     python benchmarks/rules.py TABLES
 
-TABLES is the table folder of a pipeline without judges over `scenes://…`: `od`,
-`dense_region_caption` and `region_proposal`. A region is right if COCO's matching gives it a true
-one of its own, of its task and words, at an IoU of 0.5 or more: a second box of one thing is wrong.
-`IoU` is the mean of the right ones that the rule names. Every rule is on; `filter_duplicates` comes
-after `filter_regions`. The last columns are of all regions, if that rule alone rejects.
+TABLES is the table folder of a pipeline without judges over `scenes://…`. The first table is of
+the profile `strict`, one judge after the other, and of every rule that is off by default, asked of
+the candidates alone: what it names, how much of that is truly wrong (`scene_truth`), and what
+precision and which share of the right labels that rule leaves if it alone rejects. The second is of
+the profiles; recall of `objects` is of all that is there to be found, of the others of what was
+proposed.
 """
 
 import argparse
-from collections.abc import Iterator
-from dataclasses import dataclass
+from collections.abc import Iterator, Sequence
 from pathlib import Path
 
 import numpy as np
 import pyarrow as pa
 import pyarrow.compute as pc
-from rules_phrases import drawn, judged_by, read_candidates, settled
+from scene_truth import OBJECT_TASKS, Truth, read_candidates
 
-from annotator.evaluation.detection import (
-    Counts,
-    Places,
-    box_overlaps,
-    count_right,
-    group_codes,
-    match,
-    turns_within,
-)
-from annotator.evaluation.tables import found_and_true
-from annotator.scenes import language
-from annotator.scenes.draw import Thing
+from annotator.profiles import judges_of
 from schemas.annotations import Annotations, kept_mask, rows_of
-from schemas.columns import Flags, Numbers, is_in
-from schemas.tables import REGIONS, REJECTIONS
+from schemas.columns import Flags
+from schemas.tables import LABEL_TABLES, REJECTIONS
 from stages.base import Judge
-from stages.filter_duplicates import FilterDuplicates
-from stages.filter_regions import OBJECT_TASKS, FilterRegions
+from stages.filter_phrases import FilterPhrases
 from stages.filter_scores import FilterScores
+from stages.filter_texts import FilterTexts
 
-_MIN_IOU = 0.5
-_UNSURE_NAMES = FilterScores(
-    min_score={"od": 0.4, "dense_region_caption": 0.4}, min_label_score=0.5
+_OFF_BY_DEFAULT: tuple[Judge, ...] = (
+    FilterTexts(
+        length={"brief": (3, 24), "detailed": (10, 95), "more_detailed": (24, 212)},
+        max_repeated_words=0.18,
+        min_object_complexity={"brief": 2, "detailed": 3, "more_detailed": 3},
+        min_actions={"detailed": 1, "more_detailed": 2},
+        lowest_scores=0.02,
+    ),
+    FilterScores(
+        min_score={"od": 0.4, "dense_region_caption": 0.4, "caption_to_phrase_grounding": 0.4},
+        min_label_score={"od": 0.5, "dense_region_caption": 0.5},
+        min_location_score=0.05,
+        lowest_share=0.1,
+        lowest_class_share=0.02,
+        min_class_scores=100,
+        tight_spread=0.02,
+        usable_spread=0.05,
+    ),
+    FilterPhrases(min_label_score=0.8, min_location_score=0.2),
 )
-_EVERY_SCORE = _UNSURE_NAMES.model_copy(
-    update={
-        "min_location_score": 0.05,
-        "lowest_share": 0.1,
-        "tight_spread": 0.02,
-        "usable_spread": 0.05,
-    }
-)
-_CHAINS: dict[str, tuple[Judge, ...]] = {
-    "proposed": (),
-    "by default": (FilterRegions(), FilterScores(), FilterDuplicates()),
-    "and sure names": (FilterRegions(), _UNSURE_NAMES, FilterDuplicates()),
-    "by every rule": (FilterRegions(), _EVERY_SCORE, FilterDuplicates()),
-}
 
 
 def main() -> None:
@@ -64,113 +55,77 @@ def main() -> None:
     parser.add_argument("tables", type=Path, help="table folder of the scenes' candidates")
     candidates = read_candidates(parser.parse_args().tables)
     truth = Truth.of(candidates)
-    print("| rule | verdict | labels | truly wrong | share | IoU | precision | recall |")
-    print("|---|---|---:|---:|---:|---:|---:|---:|")
-    for rule, verdict, said in rules(candidates):
-        wrong, labels = int((said & ~truth.right).sum()), int(said.sum())
-        alone = shares(truth.counts(~said)) if verdict in REJECTIONS else " | "
-        name = f"`{rule}` | {verdict}"
-        exact = truth.mean_iou(said)
-        print(f"| {name} | {labels} | {wrong} | {wrong / labels:.2f} | {exact} | {alone} |")
-    print("\n| kept | task | regions | right | precision | recall |\n|---|---|---:|---:|---:|---:|")
-    for name, chain in _CHAINS.items():
-        kept = kept_mask(after(chain, candidates), "region")
-        for task in ("", *OBJECT_TASKS):
-            counts = truth.counts(kept, task)
-            of = f"{name} | {task or 'all'}"
-            print(f"| {of} | {counts.found} | {counts.right} | {shares(counts)} |")
+    print("| rule | of | verdict | labels | truly wrong | share | precision | right ones kept |")
+    print("|---|---|---|---:|---:|---:|---:|---:|")
+    for line in rule_lines(candidates, truth):
+        print(line)
+    print("\n| kept | of | labels | right | precision | recall |\n|---|---|---:|---:|---:|---:|")
+    for name, judges in (
+        ("proposed", []),
+        ("permissive", judges_of("permissive")),
+        ("strict", judges_of("strict")),
+    ):
+        for line in kept_lines(after(judges, candidates), truth):
+            print(f"| {name} | {line}")
 
 
-@dataclass(frozen=True)
-class Truth:
-    """Candidates and true regions of the object tasks; an image of `found` and `true` is one task
-    of one image."""
-
-    found: Places
-    true: Places
-    found_task: pa.ChunkedArray
-    true_task: pa.ChunkedArray
-    right: Flags
-    iou: Numbers  # NaN of wrong ones
-
-    @classmethod
-    def of(cls, candidates: Annotations) -> "Truth":
-        regions, things = candidates.regions, true_regions(candidates)
-        found, true = found_and_true(asked_apart(regions), asked_apart(things))
-        turns = turns_within(group_codes(found), found.score)
-        overlaps = box_overlaps(found, true)
-        partner = match(overlaps, turns, true.crowd, _MIN_IOU)
-        matched = partner[overlaps.found] == overlaps.true
-        iou = np.full(len(found), np.nan)
-        iou[overlaps.found[matched]] = overlaps.iou[matched]
-        return cls(found, true, regions["task"], things["task"], partner >= 0, iou)
-
-    def mean_iou(self, rows: Flags) -> str:
-        """Of the right ones; empty where there is none."""
-        right = self.iou[rows & self.right]
-        return f"{right.mean():.2f}" if len(right) else ""
-
-    def counts(self, kept: Flags, task: str = "") -> Counts:
-        """Matched anew: a true region whose partner is gone is free for the next."""
-        tasks = (task,) if task else OBJECT_TASKS
-        found = self.found.where(kept & is_in(self.found_task, tasks))
-        return count_right(found, self.true.where(is_in(self.true_task, tasks)), _MIN_IOU)
-
-
-def true_regions(candidates: Annotations) -> pa.Table:
-    rows = [
-        {
-            "image_id": image,
-            "task": task,
-            "category": words,
-            **dict(zip(("x0", "y0", "x1", "y1"), thing.bbox_xyxy, strict=True)),
-        }
-        for image, scene in drawn(candidates)
-        for thing in scene.things
-        for task, words in answers(thing)
-    ]
-    return pa.Table.from_pylist(rows, schema=REGIONS)
-
-
-def answers(thing: Thing) -> Iterator[tuple[str, str]]:
-    yield from zip(OBJECT_TASKS, (thing.category, language.describe(thing), ""), strict=True)
-
-
-def asked_apart(regions: pa.Table) -> pa.Table:
-    """Each task of an image as an image of its own, and what a region says as its category."""
-    image = pc.binary_join_element_wise(regions["image_id"], regions["task"], "/")
-    said = pc.coalesce(regions["category"], regions["text"], pa.scalar(""))
-    return (
-        regions.select(["x0", "y0", "x1", "y1", "score", "crowd"])
-        .append_column("image_id", image)
-        .append_column("category", said)
-    )
-
-
-def after(judges: tuple[Judge, ...], annotations: Annotations) -> Annotations:
-    """With the verdicts of all, one after the other."""
-    for judge in settled(judges, annotations):
-        annotations = judged_by(judge, annotations)
+def after(judges: Sequence[Judge], annotations: Annotations) -> Annotations:
+    """With the verdicts of all, one after the other, and the constants of these candidates."""
+    for judge in judges:
+        measured = judge.measure(annotations)
+        settled = judge if measured is None else judge.settled([measured])
+        verdicts = [annotations.verdicts, settled.judge(annotations)]
+        annotations = annotations.with_tables(verdicts=pa.concat_tables(verdicts))
     return annotations
 
 
-def rules(candidates: Annotations) -> Iterator[tuple[str, str, Flags]]:
-    """Rule, verdict, and of which regions."""
-    regions = candidates.regions
-    chains = ((FilterRegions(), FilterDuplicates()), (_EVERY_SCORE,))
-    said = pa.concat_tables([after(chain, candidates).verdicts for chain in chains])
-    said = said.filter(pc.equal(said["kind"], "region"))
-    named = pc.binary_join_element_wise(said["filter"], said["verdict"], " ")
+def rule_lines(candidates: Annotations, truth: Truth) -> Iterator[str]:
+    strict = after(judges_of("strict"), candidates).verdicts
+    alone = pa.concat_tables(after([judge], candidates).verdicts for judge in _OFF_BY_DEFAULT)
+    on = pc.is_in(alone["filter"], value_set=pc.unique(strict["filter"]))
+    for off, verdicts in ((False, strict), (True, alone.filter(pc.invert(on)))):
+        for kind, rule, verdict, said in said_of(verdicts, candidates):
+            known, right = truth.known[kind], truth.right[kind]
+            named = said & known
+            if not named.any():
+                continue
+            wrong = int((named & ~right).sum())
+            name = f"| `{rule.partition('.')[2]}`{' (off)' if off else ''} | {kind} | {verdict}"
+            share = f"{named.sum()} | {wrong} | {wrong / named.sum():.2f}"
+            left = known & ~said
+            alone_left = (
+                f"{right[left].mean():.3f} | {(right & left).sum() / (right & known).sum():.3f}"
+                if verdict in REJECTIONS
+                else " | "
+            )
+            yield f"{name} | {share} | {alone_left} |"
+
+
+def said_of(verdicts: pa.Table, candidates: Annotations) -> Iterator[tuple[str, str, str, Flags]]:
+    """Kind, rule, verdict, and of which labels."""
+    columns = ("kind", "filter", "verdict")
+    named = pc.binary_join_element_wise(*(verdicts[name] for name in columns), " ")
     for name in sorted(pc.unique(named).to_pylist()):
-        mine = said.filter(pc.equal(named, name))
-        rows = np.zeros(len(regions), dtype=bool)
-        rows[rows_of(regions, mine["image_id"], mine["source"], mine["label_no"])] = True
-        rule, verdict = name.split()
-        yield rule, verdict, rows
+        kind, rule, verdict = name.split()
+        mine, labels = verdicts.filter(pc.equal(named, name)), candidates.labels(kind)
+        said = np.zeros(len(labels), dtype=bool)
+        said[rows_of(labels, mine["image_id"], mine["source"], mine["label_no"])] = True
+        yield kind, rule, verdict, said
 
 
-def shares(counts: Counts) -> str:
-    return f"{counts.precision or 0:.3f} | {counts.recall or 0:.3f}"
+def kept_lines(judged: Annotations, truth: Truth) -> Iterator[str]:
+    for kind in LABEL_TABLES:
+        if kind != "region":
+            known, right = truth.known[kind], truth.right[kind]
+            kept = kept_mask(judged, kind) & known
+            true = int((kept & right).sum())
+            recall = true / (right & known).sum()
+            yield f"{kind}s | {kept.sum()} | {true} | {true / kept.sum():.3f} | {recall:.3f} |"
+            continue
+        for task in ("", *OBJECT_TASKS):
+            counts = truth.objects.counts(kept_mask(judged, kind), task)
+            shares = f"{counts.precision or 0:.3f} | {counts.recall or 0:.3f}"
+            yield f"{task or 'objects'} | {counts.found} | {counts.right} | {shares} |"
 
 
 if __name__ == "__main__":
