@@ -1,10 +1,21 @@
-"""What the engine holds on to while it works through many scenes: things counted, not bytes."""
+"""What the engine holds on to while it works through many scenes: things counted, and bytes:
 
+MEMORY_SCENES=1000 pytest --log-cli-level=INFO tests/test_florence2_memory.py
+"""
+
+import logging
+import os
 import weakref
+from pathlib import Path
 
+import pytest
 import torch
 from PIL import Image
 
+import annotator.embedded
+from annotator.scenes.draw import draw_scene
+from stages.base import Model
+from stages.florence2.checkpoint import load_checkpoint
 from stages.florence2.engine import Decoding, Engine, Request
 from stages.florence2.prompts import TASKS
 
@@ -86,3 +97,42 @@ def test_what_is_held_does_not_grow_with_the_number_of_scenes(lively):
     assert images.held.most <= encoders.images_at_once
     assert answers.most <= 2 * SLOTS
     assert len(images.held) == len(encoders.held) == len(answers) == 0
+
+
+class Scenes:
+    """Scenes drawn as they are asked for."""
+
+    def __getitem__(self, index):
+        return draw_scene(f"memory {index}").image
+
+
+@pytest.mark.skipif("MEMORY_SCENES" not in os.environ, reason="takes minutes: MEMORY_SCENES=1000")
+def test_the_process_does_not_grow_with_the_number_of_scenes():
+    count = int(os.environ["MEMORY_SCENES"])
+    folder = Path(annotator.embedded.__file__).parent / "checkpoint"
+    checkpoint = load_checkpoint(Model(checkpoint=str(folder), device="cpu"))
+    limits = {task: spec.max_new_tokens for task, spec in TASKS.items()}
+    engine = Engine(checkpoint, Decoding(limits), SLOTS)
+    requests = (Request(image, task) for image in range(count) for task in ROOTS)
+    held = []
+    for result in engine.stream(Scenes(), requests, ground_or_look_into):
+        if result.request.image == count * (len(held) + 1) // 4 - 1 and not result.request.parents:
+            held.append(resident_mib())
+    logging.info("MiB after each quarter of %d scenes: %s", count, held)
+    assert len(held) == 4
+    assert held[-1] <= held[0] * 1.02
+
+
+def ground_or_look_into(result):
+    """Of a caption its phrases, of the first box that is found a description."""
+    about = result.request.image
+    if result.request.task == "caption" and (words := result.answer.text):
+        yield Request(about, GROUNDING, words, ("caption",))
+    if result.request.task == "od" and result.answer.instances:
+        [place, *_] = result.answer.instances[0].parts
+        yield Request(about, "region_to_description", place, ("box",))
+
+
+def resident_mib():
+    pages = int(Path("/proc/self/statm").read_text().split()[1])
+    return round(pages * os.sysconf("SC_PAGE_SIZE") / 2**20)
