@@ -17,7 +17,7 @@ import pyarrow as pa
 
 from annotator.errors import MissingDependency, QueryError
 from annotator.store import Store, Version, Wanted
-from annotator.store.sql import first_line, quoted
+from annotator.store.sql import first_line, quoted, swept_meanwhile
 
 # SQLite's table functions open any file, whatever DuckDB's settings say, and DuckLake's include
 # some that crash on read-only tables: so what may be called is listed, not what may not.
@@ -169,8 +169,8 @@ def _parse(sql: str) -> dict[str, Any]:
 
 def _names_catalogue(node: dict[str, Any]) -> bool:
     """A team's server may hold more than these tables, all of it behind the catalogue's name."""
-    names = (node.get(place) for place in ("catalog_name", "schema_name"))
-    return any(isinstance(n, str) and n.lower().startswith("__ducklake") for n in names)
+    names = f"{node.get('catalog_name')} {node.get('schema_name')}".lower().split()
+    return any(name.startswith("__ducklake") for name in names)
 
 
 def _check_function(name: str) -> None:
@@ -247,5 +247,7 @@ def _confine(connection: duckdb.DuckDBPyConnection, data: str) -> None:
 
 def _reason(error: Exception) -> str:
     """DuckDB's first line, with the names that it proposes."""
+    if advice := swept_meanwhile(error):
+        return f"{first_line(error)}: {advice}"
     hints = [line for line in str(error).splitlines()[1:] if line.startswith(_HINTS)]
     return " ".join([first_line(error), *hints[:1]])

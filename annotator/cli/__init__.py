@@ -71,6 +71,18 @@ VERBS = {
         "annotator.cli.versions",
         "Make a new version that is equal to an older one; history stays.",
     ),
+    "expire": Verb(
+        "annotator.cli.maintenance",
+        "Let go of old versions by rule; tagged ones stay, and so does the latest.",
+    ),
+    "compact": Verb(
+        "annotator.cli.maintenance",
+        "Write small files of the tables together; every version answers as before.",
+    ),
+    "gc": Verb(
+        "annotator.cli.maintenance",
+        "Delete what no version of the tables needs, after saying what.",
+    ),
     "labels": Verb("annotator.cli.labels", "Move labels from the tables to other programs."),
     "evaluate": Verb(
         "annotator.cli.evaluate",
@@ -206,9 +218,13 @@ def _damage(error: Exception) -> str | None:
     [said, *_] = str(error).splitlines() or [""]
     if duckdb is None or not isinstance(error, duckdb.Error):
         return None
-    if not any(sign in said for sign in _DAMAGE):
+    from annotator.store.sql import swept_meanwhile
+
+    advice = swept_meanwhile(error)
+    if advice is None and not any(sign in said for sign in _DAMAGE):
         return None
     return (
-        f"the tables cannot be read: {said}; put the data file back from a copy, or remove all but "
-        "parts/ from the table's folder and run again, which begins at version 1"
+        f"the tables cannot be read: {said}; {f'{advice}; else ' if advice else ''}put the data "
+        "file back from a copy, or remove all but parts/ from the table's folder and run again, "
+        "which begins at version 1"
     )

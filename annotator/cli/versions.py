@@ -33,6 +33,8 @@ SHORT = 12
 def log(table: str | None, store: Path | None, config: Path, as_json: bool) -> None:
     """List the versions of the tables: when, how many kept labels, and what was committed.
 
+    Versions that `annotator expire` let go of are listed as expired: they can no longer be read.
+
     \b
     Example:
       annotator log --table demo
@@ -41,9 +43,13 @@ def log(table: str | None, store: Path | None, config: Path, as_json: bool) -> N
     names: dict[int, list[str]] = {}
     for name, number in opened.tags().items():
         names.setdefault(number, []).append(name)
-    versions = [(version, names.get(version.number, [])) for version in reversed(opened.versions())]
+    known = [*opened.expired_versions(), *opened.versions()]
+    known.sort(key=lambda version: version.number, reverse=True)
+    versions = [(version, names.get(version.number, [])) for version in known]
     if as_json:
-        print_json(LOG_COLUMNS, [_log_values(*each) for each in versions])
+        expired = [version.expired and version.expired.isoformat() for version in known]
+        rows = [[*_log_values(*each), when] for each, when in zip(versions, expired, strict=True)]
+        print_json([*LOG_COLUMNS, "expired"], rows)
         return
     print_table(LOG_COLUMNS, [_log_row(*each) for each in versions])
     click.echo(f"in DuckDB's own client: {opened.plain_duckdb()}", err=True)
@@ -62,6 +68,8 @@ def _log_row(version: "Version", tags: list[str]) -> list[Any]:
     when = version.when.astimezone()  # the reader's own clock, as every other program shows it
     digests = [digest.removeprefix("sha256:")[:SHORT] for digest in models]
     words = [", ".join(names) for names in (tags, recipes, digests)]
+    if version.expired:
+        message = f"(expired) {message}"
     return [number, f"{when:%Y-%m-%d %H:%M:%S}", *counts, parent, *words, message]
 
 

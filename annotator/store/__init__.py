@@ -8,6 +8,7 @@ Version n is the n-th commit of data.
 import os
 from collections.abc import Mapping, Sequence
 from contextlib import closing
+from datetime import timedelta
 from pathlib import Path
 from typing import Any
 
@@ -16,18 +17,31 @@ import duckdb
 from annotator.errors import StoreError
 from annotator.parts import PARTS
 from annotator.store import catalog, lake, rollback, tags
+from annotator.store.compaction import Compacted, compact
 from annotator.store.creation import create_lake, needs_upgrade, upgrade
 from annotator.store.diff import MIN_IOU, Diff, DiffRow, diff
+from annotator.store.expiry import DAY, Expiry, expire
+from annotator.store.garbage import Garbage, find_garbage, sweep
 from annotator.store.incoming import ShardCommit
 from annotator.store.layout import LAYOUT
 from annotator.store.place import CATALOG, DATA, PLACE, place_of
 from annotator.store.transaction import Message, commit
-from annotator.store.versions import Version, Wanted, all_versions, find_version
+from annotator.store.versions import Version, Wanted, all_versions, expired_versions, find_version
 from annotator.store.versions import tags as all_tags
 from annotator.store.writing import LOCK, committing
 from schemas.tables import SCHEMA_VERSION
 
-__all__ = ["Diff", "DiffRow", "ShardCommit", "Store", "Version", "Wanted"]
+__all__ = [
+    "Compacted",
+    "Diff",
+    "DiffRow",
+    "Expiry",
+    "Garbage",
+    "ShardCommit",
+    "Store",
+    "Version",
+    "Wanted",
+]
 
 
 class Store:
@@ -88,6 +102,10 @@ class Store:
         """From the first to the latest."""
         return all_versions(self.root)
 
+    def expired_versions(self) -> list[Version]:
+        """What is still known of versions that `expire` let go of."""
+        return expired_versions(self.root)
+
     def version(self, wanted: Wanted) -> Version:
         """By number, tag or time; StoreError names those that there are."""
         return find_version(self.root, wanted)
@@ -128,6 +146,27 @@ class Store:
             for alias, wanted in (("before", before), ("after", after)):
                 self.attach(connection, alias, self.version(wanted))
             return diff(connection, min_iou)
+
+    def compact(self) -> list[Compacted]:
+        """Write small files together; every version answers as before."""
+        return compact(self.create_or_open(self.root).root)
+
+    def expire(
+        self, *, keep_last: int = 1, older_than: timedelta = timedelta(), dry_run: bool = False
+    ) -> Expiry:
+        """Let go of versions that are not among the last, older than that, and not tagged."""
+        store = self.create_or_open(self.root)
+        return expire(store.root, keep_last, older_than, dry_run=dry_run)
+
+    def find_garbage(self, older_than: timedelta = DAY, *, uncommitted: bool = False) -> Garbage:
+        """Files that nothing needs; none that is younger, as a run or a query may be at it."""
+        root = self.create_or_open(self.root).root
+        return find_garbage(root, older_than, uncommitted=uncommitted)
+
+    def sweep(self, older_than: timedelta = DAY, *, uncommitted: bool = False) -> Garbage:
+        """Delete what `find_garbage` finds."""
+        root = self.create_or_open(self.root).root
+        return sweep(root, older_than, uncommitted=uncommitted)
 
     def connect(self, wanted: Wanted | None = None) -> duckdb.DuckDBPyConnection:
         """Read-only; tables and views are as they were at that version, the latest by default.

@@ -9,3 +9,12 @@ def quoted(value: object) -> str:
 def first_line(error: Exception) -> str:
     """What DuckDB says, without its hints and the echo of the statement."""
     return str(error).strip().partition("\n")[0]
+
+
+def swept_meanwhile(error: Exception) -> str | None:
+    """What to do where DuckDB misses what was there when the tables were opened."""
+    text = first_line(error)
+    lost = "Cannot open file" in text and text.endswith("No such file or directory")
+    if lost or "No snapshot found at version" in text:
+        return "where `annotator expire` or `annotator gc` ran meanwhile, open the tables again"
+    return None

@@ -1,10 +1,11 @@
 """Which versions there are, and the one that a number, a tag or a time stands for."""
 
+import json
 import re
 from collections.abc import Mapping
 from contextlib import closing
 from dataclasses import dataclass
-from datetime import date, datetime, time
+from datetime import UTC, date, datetime, time, timedelta
 from pathlib import Path
 from typing import Any
 
@@ -19,13 +20,16 @@ Wanted = int | str | datetime
 """A version's number, its tag, or a time: the version that was the latest then."""
 _NUMBER = re.compile(r"v?([1-9]\d*)", re.IGNORECASE)
 _TAG = re.compile(r"[^\W\d][\w.+-]*")
+EXPIRED = "expired_versions"
+"""The table of versions that are no longer there; the first expiry makes it."""
 
 
 @dataclass(frozen=True)
 class Version:
     """One commit. `counts`: images, and kept texts, regions and phrases, at that version.
 
-    `snapshot` is the lake's last one in which the tables are as that version has them.
+    `snapshot` is the lake's last one in which the tables are as that version has them; it is gone
+    where the version is `expired`.
     """
 
     number: int
@@ -34,6 +38,7 @@ class Version:
     message: str
     counts: Mapping[str, int]
     extra: Mapping[str, Any]
+    expired: datetime | None = None
 
     @property
     def layout(self) -> int:
@@ -41,7 +46,7 @@ class Version:
 
 
 def all_versions(root: Path) -> list[Version]:
-    """From the first to the latest; those that were expired are no longer among them."""
+    """From the first to the latest, without those that are expired."""
     latest: dict[int, Version] = {}
     for found in catalog.snapshots(root):
         if "version" not in found.extra:
@@ -63,13 +68,39 @@ def describe_bookkeeping(connection: duckdb.DuckDBPyConnection, root: Path, text
     describe_commit(connection, text, extra)
 
 
+def expired_versions(root: Path) -> list[Version]:
+    """From the first to the latest: what is still known of versions that are no longer there."""
+    if EXPIRED not in catalog.columns(root):
+        return []
+    with closing(open_lake(root)) as lake:
+        return [_expired(*row) for row in lake.execute(f"FROM {EXPIRED} ORDER BY 1").fetchall()]
+
+
+def _expired(
+    number: int, snapshot: int, committed: int, message: str, extra: str, expired: int
+) -> Version:
+    told = json.loads(extra)
+    when, until = _time(committed), _time(expired)
+    return Version(number, snapshot, when, message, told["counts"], told, until)
+
+
+def _time(microseconds: int) -> datetime:
+    return datetime.fromtimestamp(0, UTC) + timedelta(microseconds=microseconds)
+
+
 def find_version(root: Path, wanted: Wanted) -> Version:
-    """StoreError names those that there are."""
+    """StoreError names those that there are, and says of an expired one that it is."""
     versions = all_versions(root)
     number = _number(root, wanted, versions)
     for known in versions:
         if known.number == number:
             return known
+    for gone in expired_versions(root):
+        if gone.number == number and gone.expired is not None:
+            raise StoreError(
+                f"{root}: version {number} was expired on {gone.expired.astimezone():%Y-%m-%d} and "
+                f"can no longer be read: {_those_there(root, versions)}"
+            )
     raise StoreError(f"{root}: no version {wanted}: {_those_there(root, versions)}")
 
 
@@ -77,13 +108,13 @@ def _number(root: Path, wanted: Wanted, versions: list[Version]) -> int | None:
     if isinstance(wanted, int):
         return wanted
     if isinstance(wanted, datetime):
-        return _latest_at(wanted, versions)
+        return _latest_at(root, wanted, versions)
     if number := _NUMBER.fullmatch(wanted):
         return int(number[1])
     if _TAG.fullmatch(wanted):
         return tags(root).get(wanted)
     try:
-        return _latest_at(_end_of(wanted), versions)
+        return _latest_at(root, _end_of(wanted), versions)
     except ValueError:
         return None
 
@@ -96,9 +127,11 @@ def _end_of(text: str) -> datetime:
         return datetime.fromisoformat(text)
 
 
-def _latest_at(when: datetime, versions: list[Version]) -> int | None:
+def _latest_at(root: Path, when: datetime, versions: list[Version]) -> int | None:
+    """Of the expired ones too: another version than the latest at that time would be a lie."""
     until = when.astimezone()  # a time without a zone is the local clock's
-    return max((v.number for v in versions if v.when <= until), default=None)
+    known = [*expired_versions(root), *versions]
+    return max((v.number for v in known if v.when <= until), default=None)
 
 
 def _those_there(root: Path, versions: list[Version]) -> str:
