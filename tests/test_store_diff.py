@@ -1,6 +1,7 @@
 """Labels of two versions, matched whatever their numbers."""
 
 import sys
+from dataclasses import replace
 
 import numpy as np
 import pytest
@@ -166,6 +167,20 @@ def test_a_verdict_that_now_means_another_label_is_seen(tmp_path):
     commit(store, second)
     changes = [(row["change"], row["x0_before"]) for row in store.diff(1, 2).rows.to_pylist()]
     assert sorted(changes) == [("rejected", 2.0), ("restored", 1.0)]
+
+
+def test_where_only_verdicts_changed_labels_are_found_by_them(tmp_path):
+    store = Store.create_or_open(tmp_path / "cells")
+    first = small_entry(store.root, "s0", dropped=[0])
+    second = small_entry(store.root, "s0", "second", dropped=[1])
+    files = {**first.files, "verdicts": second.files["verdicts"]}
+    commit(store, first, small_entry(store.root, "s1"))
+    commit(store, replace(second, files=files))
+    found = store.diff(1, 2)
+    changes = [(row["change"], row["x0_before"]) for row in found.rows.to_pylist()]
+    assert sorted(changes) == [("rejected", 1.0)] * 2 + [("restored", 0.0)] * 2
+    [regions, _] = found.counts
+    assert (regions.before, regions.after, regions.same) == (10, 10, 8)
 
 
 def test_small_batches_find_the_same(store, found, monkeypatch):

@@ -6,7 +6,6 @@ import tarfile
 import threading
 from collections.abc import Iterator
 from concurrent.futures import ThreadPoolExecutor
-from contextlib import closing
 from dataclasses import dataclass, field
 from pathlib import Path
 
@@ -101,7 +100,9 @@ def regions(store, version=None):
 
 
 def test_tables_on_s3_do_what_local_ones_do(store):
-    assert commit(store, *(small_entry(store.root, f"s{i}", texts=["a dog"]) for i in range(3))) == 1
+    assert (
+        commit(store, *(small_entry(store.root, f"s{i}", texts=["a dog"]) for i in range(3))) == 1
+    )
     second = small_entry(store.root, "s1", "second", texts=["a dog"], boxes=[0, 1], dropped=[1])
     assert commit(store, second) == 2
     assert commit(store, second) is None
@@ -147,7 +148,9 @@ def test_a_server_that_is_down_leaves_the_version_before(store, server):
         commit(store, small_entry(store.root, "s0", "second"), small_entry(store.root, "s1"))
     server.fail("", 0)
     assert regions(store) == [("s0", "first", 6)]
-    assert commit(store, small_entry(store.root, "s0", "second"), small_entry(store.root, "s1")) == 2
+    assert (
+        commit(store, small_entry(store.root, "s0", "second"), small_entry(store.root, "s1")) == 2
+    )
     assert regions(store) == [("s0", "second", 6), ("s1", "first", 6)]
 
 
@@ -219,3 +222,12 @@ def test_a_shard_that_is_not_there_is_named(shards):
         list(read_shard(ref))
     with pytest.raises(ShardError, match=r"matches nothing"):
         expand_shards([f"{shards}/none-*.tar"], Path.cwd())
+
+
+def test_a_shard_on_a_server_that_is_down_is_one_sentence(shards, server):
+    [ref] = expand_shards([f"{shards}/shard-0.tar"], Path.cwd())
+    server.fail("GET", 1000)
+    with pytest.raises(
+        ShardError, match=r"shard-0\.tar failed: .*Internal Server Error.*run again"
+    ):
+        list(read_shard(ref))
