@@ -38,7 +38,7 @@ class FilterScores(Judge):
     """Texts, regions and phrases alike (R7), the regions of each category apart (R14), and how
     exact the place of a region is (R8, flags only). Each filter's name begins with its rule. All
     are off by default: no published threshold is on the scale of Florence-2's scores, so a number
-    must come from one's own data. What the rules reject of scenes: docs/judgement-regions.md.
+    must come from one's own data. What the rules reject of scenes: docs/judgement.md.
 
     A mapping leaves tasks that it does not name alone. A label of the model or of a second opinion
     that has no score is flagged `unscored`, never rejected. A label at the threshold is kept;

@@ -54,9 +54,9 @@ class CheckTasks(Judge):
     max_unsupported: dict[texts.CaptionLevel, Share] | None = Field(
         None,
         description="T10, caption level: share of the things a caption names that no object and no "
-        "dense caption of the image shows; quarantine above. Off: on scenes it rejected few "
-        "captions, all but one untrue, and with them more right phrases than wrong ones. Ours to "
-        "begin with: `{brief: 0.34, detailed: 0.5, more_detailed: 0.5}`",
+        "dense caption of the image shows; quarantine above. Off: of scenes it rejected 10 "
+        "captions, 9 of them untrue, and with them their right phrases. Ours to begin with: "
+        "`{brief: 0.34, detailed: 0.5, more_detailed: 0.5}`",
     )
     support: bool = Field(
         True, description="X9: flag a caption that names any such thing; the detail says which"
