@@ -1,8 +1,9 @@
-"""The plain way, one `generate(pixel_values)` per prompt: slow, and what the engine must equal."""
+"""The plain way, one `generate` per prompt: slow, and what the engine must equal."""
 
 import torch
 from PIL import Image
 from transformers import GenerationConfig
+from transformers.modeling_outputs import BaseModelOutputWithPooling
 
 from stages.florence2.checkpoint import Checkpoint
 from stages.florence2.engine import Decoding, Request
@@ -13,14 +14,14 @@ TIE = 1e-3
 
 
 class Reference:
-    """What transformers itself makes of one RGB image."""
+    """What transformers itself makes of one RGB image, which its vision tower sees once."""
 
     @torch.inference_mode()
     def __init__(self, checkpoint: Checkpoint, image: Image.Image) -> None:
         self.checkpoint = checkpoint
         pixels = checkpoint.image_processor(images=image, return_tensors="pt")["pixel_values"]
-        self.pixels = pixels.to(checkpoint.device, checkpoint.model.dtype)
-        self._features = checkpoint.model.get_image_features(self.pixels).pooler_output
+        pixels = pixels.to(checkpoint.device, checkpoint.model.dtype)
+        self._features = checkpoint.model.get_image_features(pixels).pooler_output
 
     @torch.inference_mode()
     def generate(self, request: Request, decoding: Decoding) -> tuple[int, ...]:
@@ -29,7 +30,7 @@ class Reference:
         image = [model.config.image_token_id] * self._features.shape[1]
         ids = torch.tensor([[*image, *self._prompt(request)]], device=self.checkpoint.device)
         sequences = model.generate(
-            pixel_values=self.pixels,
+            mm_encoder_outputs={"image": BaseModelOutputWithPooling(pooler_output=self._features)},
             input_ids=ids,
             attention_mask=torch.ones_like(ids),
             generation_config=GenerationConfig(
