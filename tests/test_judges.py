@@ -84,6 +84,29 @@ DEGENERATE = [
         id="10,000 letters",
     ),
     pytest.param(
+        annotations(
+            texts=[text(f'the word "{LONG}"'), text(LONG, label_no=1, level="ocr")],
+            regions=[
+                region(0, 0, 90, 90, text=LONG, label_no=i, task=task, parent="model/region/0")
+                for i, task in enumerate(("od", "dense_region_caption", "region_to_category"))
+            ],
+            phrases=[phrase(f"a red {LONG}")],
+        ),
+        id="10,000 letters of every task",
+    ),
+    pytest.param(
+        annotations(
+            regions=[
+                region(0, 0, 90, 90, label_no=i, shape=shape, points=[points])
+                for shape in ("quad", "polygon")
+                for i, points in enumerate(
+                    [[0, 0, 9, 9, 0, 9, 9, 0], [0, 0, 9], [], [NAN] * 8, [INF] * 8, [5] * 8]
+                )
+            ]
+        ),
+        id="outlines that are none",
+    ),
+    pytest.param(
         annotations(texts=[text("\x00\ud7ff\u200b")], phrases=[phrase("\u200b")]), id="odd letters"
     ),
     pytest.param(
