@@ -55,10 +55,11 @@ class Triplets:
         return np.asarray(every[self.region_row])
 
     @cached_property
-    def caption(self) -> pa.Array:
+    def caption(self) -> pa.DictionaryArray:
         """The text that says it, NULL where there is none."""
         row = pa.array(self.text_row, mask=self.text_row < 0)
-        return self.annotations.texts["text"].combine_chunks().take(row)
+        texts = self.annotations.texts["text"].combine_chunks()
+        return pa.DictionaryArray.from_arrays(row, texts)
 
     @cached_property
     def span(self) -> tuple[Numbers, Numbers]:

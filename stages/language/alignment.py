@@ -25,8 +25,8 @@ class Aligned:
 
 
 def align(captions: pa.Array, phrases: pa.Array, start: Numbers, end: Numbers) -> Aligned:
-    """`captions` and `phrases` have one entry per phrase, NULL where there is none; the span is in
-    characters of the caption, NaN where none was found."""
+    """`captions` and `phrases` have one entry per phrase, NULL where there is none; captions may be
+    dictionary-encoded. The span is in characters of the caption, NaN where none was found."""
     said, told = _Said.of(captions, phrases), ~np.isnan(start) & ~np.isnan(end)
     first = said.place(said.caption, np.where(told, start, 0))
     last = said.place(said.caption, np.where(told, end, 0))
@@ -41,7 +41,7 @@ def align(captions: pa.Array, phrases: pa.Array, start: Numbers, end: Numbers) -
 
 @dataclass(frozen=True, slots=True)
 class _Said:
-    """The tokens of all distinct captions and phrases, one after the other."""
+    """The tokens of all captions and phrases, one after the other."""
 
     code: Rows
     """Equal for equal words in any case."""
@@ -50,30 +50,32 @@ class _Said:
     start: Rows
     end: Rows
     first: Rows
-    """First token of each distinct text."""
+    """First token of each text."""
     size: Rows
     caption: Rows
-    """Distinct text of each row's caption, and of its phrase; the last one is empty."""
+    """Text of each row's caption, and of its phrase; the last one is empty."""
     phrase: Rows
     key: Rows
 
     @classmethod
     def of(cls, captions: pa.Array, phrases: pa.Array) -> "_Said":
-        texts = pc.fill_null(pa.concat_arrays([captions, phrases]), "").dictionary_encode()
-        words = split(texts.dictionary)
-        lower = pc.utf8_lower(words.word).dictionary_encode()
+        said, told = _encoded(captions), _encoded(phrases)
+        texts = [said.dictionary, told.dictionary, pa.array([""])]
+        words = split(pc.fill_null(pa.concat_arrays(texts), ""))
+        count = len(said.dictionary) + len(told.dictionary) + 1
+        lower = pc.utf8_lower(words.distinct.dictionary).dictionary_encode()
         nouns = singular(lower.dictionary).dictionary_encode().indices.take(lower.indices)
-        size = np.bincount(words.text, minlength=len(texts.dictionary))
-        row = texts.indices.to_numpy().astype(np.int64)
+        word = words.distinct.indices.to_numpy()
+        size = np.bincount(words.text, minlength=count)
         return cls(
-            code=np.append(lower.indices.to_numpy().astype(np.int64), -1),
-            noun=nouns.to_numpy().astype(np.int64),
+            code=np.append(lower.indices.to_numpy().astype(np.int64)[word], -1),
+            noun=nouns.to_numpy().astype(np.int64)[word],
             start=words.start,
             end=words.end,
             first=np.cumsum(size) - size,
             size=size,
-            caption=row[: len(captions)],
-            phrase=row[len(captions) :],
+            caption=_rows(said, 0, count - 1),
+            phrase=_rows(told, len(said.dictionary), count - 1),
             key=words.text * _LONGEST + words.start,
         )
 
@@ -84,6 +86,16 @@ class _Said:
 
 
 _LONGEST = 1 << 32
+
+
+def _encoded(texts: pa.Array) -> pa.DictionaryArray:
+    return texts if isinstance(texts, pa.DictionaryArray) else texts.dictionary_encode()
+
+
+def _rows(texts: pa.DictionaryArray, first: int, empty: int) -> Rows:
+    """The text of each row, where those of the dictionary are numbered from `first`."""
+    row = pc.add(pc.cast(texts.indices, pa.int64()), first)
+    return np.asarray(pc.fill_null(row, empty).to_numpy())
 
 
 def _near(said: _Said, rows: Rows) -> list[Span | None]:
