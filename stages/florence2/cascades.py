@@ -7,13 +7,13 @@ description, mask and words in each; a dense or large image → its tiles.
 import math
 from collections.abc import Collection, Iterator, Sequence
 from dataclasses import dataclass
-from typing import TYPE_CHECKING
 
 import numpy as np
 
 from schemas.boxes import iou, pixels_to_bins
 from stages.florence2.engine import Request, Result
 from stages.florence2.grammar import Instance
+from stages.florence2.options import Options
 from stages.florence2.prompts import (
     BOX_TASKS,
     CAPTION_LEVELS,
@@ -26,9 +26,6 @@ from stages.florence2.prompts import (
 from stages.florence2.scores import region_scores
 from stages.florence2.spans import plain
 from stages.florence2.tiling import View
-
-if TYPE_CHECKING:
-    from stages.florence2.stage import Florence2
 
 LARGE = 1500
 """Longer side in pixels above which an image is large. A box of 8 pixels, written in bins, keeps a
@@ -73,7 +70,7 @@ class Inquiry:
 
     def __init__(
         self,
-        options: "Florence2",
+        options: Options,
         views: Sequence[View],
         whole: int,
         known: Sequence[KnownRegion] = (),

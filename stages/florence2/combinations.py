@@ -1,8 +1,8 @@
 """Options of the florence2 stage that make no sense together, each told in one sentence."""
 
 from collections.abc import Collection, Iterator, Sequence
-from typing import TYPE_CHECKING
 
+from stages.florence2.options import Options
 from stages.florence2.prompts import (
     BOX_TASKS,
     CAPTION_LEVELS,
@@ -15,11 +15,8 @@ from stages.florence2.prompts import (
 )
 from stages.florence2.spans import plain
 
-if TYPE_CHECKING:
-    from stages.florence2.stage import Florence2
 
-
-def mistakes(options: "Florence2") -> Iterator[str]:
+def mistakes(options: Options) -> Iterator[str]:
     """Nothing where the options fit each other."""
     if not options.tasks:
         yield "tasks is empty: name at least one, such as caption or od"
@@ -33,7 +30,7 @@ def mistakes(options: "Florence2") -> Iterator[str]:
     yield from _of_tiles(options)
 
 
-def _of_regions(options: "Florence2") -> Iterator[str]:
+def _of_regions(options: Options) -> Iterator[str]:
     if not options.region_tasks:
         for name in _set(options, "regions_from", "max_regions"):
             yield f"{name} is set, but no task asks about boxes: {_add(REGION_TASKS)}"
@@ -51,7 +48,7 @@ def _of_regions(options: "Florence2") -> Iterator[str]:
             )
 
 
-def _of_phrases(options: "Florence2") -> Iterator[str]:
+def _of_phrases(options: Options) -> Iterator[str]:
     if not options.phrase_tasks:
         names = ("phrases_from", "max_phrases", "queries", "phrases_per_prompt")
         for name in _set(options, *names):
@@ -70,7 +67,7 @@ def _of_phrases(options: "Florence2") -> Iterator[str]:
             yield f"queries holds {query!r}: write each phrase as a query of its own"
 
 
-def _of_captions(options: "Florence2") -> Iterator[str]:
+def _of_captions(options: Options) -> Iterator[str]:
     for task in options.phrases_from:
         if task not in options.tasks:
             yield f"phrases_from names {task}, which is not in tasks: add it"
@@ -80,7 +77,7 @@ def _of_captions(options: "Florence2") -> Iterator[str]:
         yield "max_phrases limits the phrases of captions: name captions in phrases_from"
 
 
-def _of_tiles(options: "Florence2") -> Iterator[str]:
+def _of_tiles(options: Options) -> Iterator[str]:
     if options.tiling == "never":
         for name in _set(options, "tile_size", "tile_overlap"):
             yield f"{name} is set, but tiling is never: set it to auto or always"
@@ -88,7 +85,7 @@ def _of_tiles(options: "Florence2") -> Iterator[str]:
         yield f"tiling is {options.tiling}, but no task looks for places: {_add(PLACE_TASKS)}"
 
 
-def _set(options: "Florence2", *names: str) -> list[str]:
+def _set(options: Options, *names: str) -> list[str]:
     return [name for name in names if name in options.model_fields_set]
 
 

@@ -2,7 +2,6 @@
 
 from collections.abc import Sequence
 from dataclasses import dataclass
-from typing import TYPE_CHECKING
 
 import numpy as np
 import pyarrow as pa
@@ -16,22 +15,20 @@ from stages.florence2.cascades import Inquiry, KnownRegion
 from stages.florence2.checkpoint import load_checkpoint
 from stages.florence2.encoders import open_encoders
 from stages.florence2.engine import Decoding, Engine, Request, Result
+from stages.florence2.options import Options
 from stages.florence2.rows import answers_to_rows
 from stages.florence2.tiling import Views, tiles_of
-
-if TYPE_CHECKING:
-    from stages.florence2.stage import Florence2
 
 
 @dataclass(frozen=True)
 class Florence2Session:
     """Holds the loaded model."""
 
-    options: "Florence2"
+    options: Options
     engine: Engine
 
     @classmethod
-    def open(cls, options: "Florence2", model: Model) -> "Florence2Session":
+    def open(cls, options: Options, model: Model) -> "Florence2Session":
         """Load the checkpoint; StageError says in one sentence why not."""
         decoding = Decoding(
             max_new_tokens=options.token_limits(),
