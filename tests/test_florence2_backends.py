@@ -24,10 +24,32 @@ def encoded(lively, pictures):
     return features[0], prompts, states, lengths
 
 
-def test_openvino_encodes_as_torch_does(lively, pictures, encoded):
+@pytest.fixture(scope="module")
+def openvinos(lively, tmp_path_factory):
+    """The encoders, and the folder that the converted model was kept in."""
     pytest.importorskip("openvino", reason="the extra `openvino` is not installed")
+    caches = tmp_path_factory.mktemp("caches")
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setenv("XDG_CACHE_HOME", str(caches))
+        return open_encoders(lively, "openvino"), caches
+
+
+def test_openvino_encodes_as_torch_does(openvinos, pictures, encoded):
+    check_encoders(openvinos[0], pictures, encoded)
+
+
+def test_openvino_reads_the_model_that_it_kept(openvinos, lively, pictures, encoded, monkeypatch):
+    monkeypatch.setenv("XDG_CACHE_HOME", str(openvinos[1]))
+    monkeypatch.setattr("openvino.convert_model", None)
+    check_encoders(open_encoders(lively, "openvino"), pictures, encoded)
+    kept = sorted(path.name for path in openvinos[1].glob("annotator/openvino/*/*"))
+    assert kept == [
+        f"{name}_program.{end}" for name in ("prompt", "vision") for end in ("bin", "xml")
+    ]
+
+
+def check_encoders(encoders, pictures, encoded):
     features, prompts, states, lengths = encoded
-    encoders = open_encoders(lively, "openvino")
     found = encoders.encode_images(pictures[:1])
     assert torch.allclose(found[0], features, atol=1e-3)
     ours, ends = encoders.encode_prompts(prompts, found * 2)
