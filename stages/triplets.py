@@ -5,12 +5,14 @@ from functools import cached_property
 
 import numpy as np
 import pyarrow as pa
+import pyarrow.compute as pc
 
 from schemas.annotations import Annotations, region_bins, rows_of
 from schemas.boxes import Floats
 from schemas.columns import Flags, Numbers, Rows, dense, group_codes, numbers
 from stages.language import language_named, parse
 from stages.language.parse import Kind, Parsed
+from stages.witnesses import Places
 
 
 @dataclass(frozen=True)
@@ -53,6 +55,28 @@ class Triplets:
         """Shape (n, 4): the box of each phrase in bins, NaN where it has none."""
         every = np.vstack([region_bins(self.annotations), np.full((1, 4), np.nan)])
         return np.asarray(every[self.region_row])
+
+    @cached_property
+    def labels(self) -> pa.Array:
+        """What each region says, NULL where it says nothing."""
+        regions = self.annotations.regions
+        return pc.coalesce(regions["category"], regions["text"]).combine_chunks()
+
+    @cached_property
+    def named(self) -> Parsed:
+        """`labels`, parsed."""
+        return parse(language_named(self.parser), self.labels)
+
+    @cached_property
+    def places(self) -> tuple[Places, Places]:
+        """Of the phrases and of all regions, whose nouns can be compared."""
+        regions, count = self.annotations.regions, len(self.phrases)
+        every = Places.of(
+            pa.concat_arrays([t["image_id"].combine_chunks() for t in (self.phrases, regions)]),
+            np.concatenate([self.bins, region_bins(self.annotations)]),
+            pa.concat_arrays([self.head, self.named.heads()]),
+        )
+        return every.rows(np.arange(count)), every.rows(np.arange(count, count + len(regions)))
 
     @cached_property
     def caption(self) -> pa.DictionaryArray:

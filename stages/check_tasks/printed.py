@@ -41,6 +41,8 @@ class Printed:
 
 
 def parroted(captions: Captions, printed: Printed, limit: float) -> Iterator[Finding]:
+    if not len(printed.text):
+        return
     tokens = captions.parsed.tokens
     row, token = captions.parsed.per_row(np.flatnonzero(tokens.kind != Kind.OTHER))
     read = parse(language_named(captions.parser), pc.utf8_lower(printed.text)).tokens

@@ -106,10 +106,10 @@ def _mentions_and_regions(captions: Captions) -> tuple[Places, Places]:
     """The mentions, and the kept regions that may show them; boxes play no part."""
     annotations = captions.annotations
     regions = annotations.regions
-    showing = pa.array(is_in(regions["task"], _SHOWING) & kept_mask(annotations, "region"))
-    regions = regions.filter(showing)
     label = pc.coalesce(regions["category"], regions["text"])
     heads = parse(language_named(captions.parser), label).heads()
+    showing = pa.array(is_in(regions["task"], _SHOWING) & kept_mask(annotations, "region"))
+    regions, heads = regions.filter(showing), heads.filter(showing)
     image_id = annotations.texts["image_id"].combine_chunks().take(pa.array(captions.text_row))
     count = len(image_id)
     places = Places.of(

@@ -6,12 +6,12 @@ import numpy as np
 import pyarrow as pa
 import pyarrow.compute as pc
 
-from schemas.annotations import kept_mask, local_ids, region_bins
+from schemas.annotations import kept_mask, local_ids
 from schemas.columns import Flags, Rows, is_in
 from stages.base import Finding
-from stages.language import Kind, Language, language_named, parse
+from stages.language import Kind, Parsed, language_named, parse
 from stages.triplets import Triplets, missing_attributes
-from stages.witnesses import Places, best_sighting
+from stages.witnesses import best_sighting
 
 _DESCRIPTION = "description"
 
@@ -20,13 +20,13 @@ def unseen(
     triplets: Triplets, kept: Flags, tasks: tuple[str, ...], min_iou: float
 ) -> Iterator[Finding]:
     """A noun that no witness names in any image is not judged: detectors have few categories."""
-    witness = _witnesses(triplets, tasks)
-    mine, theirs = _places(triplets, witness)
+    witness, (mine, regions) = _witnesses(triplets, tasks), triplets.places
+    theirs = regions.rows(witness)
     seen = best_sighting(mine, theirs)
     wrong = np.flatnonzero((seen.iou < min_iou) & mine.known_to(theirs) & kept)
     instead = best_sighting(mine.rows(wrong), theirs, named=False).row
     told = np.full(len(kept), -1)
-    told[wrong] = np.where(instead >= 0, witness[instead] if len(witness) else -1, -1)
+    told[wrong] = np.append(witness, -1)[instead]
     rejected = np.zeros(len(kept), dtype=bool)
     rejected[wrong] = True
     details = _named(triplets).take(pa.array(told, mask=told < 0))
@@ -38,14 +38,13 @@ def looking_otherwise(
 ) -> Iterator[Finding]:
     """Held against the description of its own region, else against what is seen in its place; a
     name without any attribute describes nothing."""
-    parser, labels = language_named(triplets.parser), _labels(triplets)
-    witness = _witnesses(triplets, tasks)
-    witness = witness[_describes(parser, labels)[witness]]
-    seen = best_sighting(*_places(triplets, witness))
+    witness, (mine, regions) = _witnesses(triplets, tasks), triplets.places
+    witness = witness[_describes(triplets.named)[witness]]
+    seen = best_sighting(mine, regions.rows(witness))
     row = np.where(seen.iou >= min_iou, np.append(witness, -1)[seen.row], -1)
-    own = _descriptions(triplets)
-    own = pc.if_else(pa.array(_describes(parser, own)), own, None)
-    said = pc.coalesce(own, labels.take(pa.array(row, mask=row < 0)))
+    parser, own = language_named(triplets.parser), _descriptions(triplets)
+    own = pc.if_else(pa.array(_describes(parse(parser, own))), own, None)
+    said = pc.coalesce(own, triplets.labels.take(pa.array(row, mask=row < 0)))
     missing = missing_attributes(triplets.parsed, parse(parser, said))
     yield Finding("g11_attributes", "flag", kept & (missing > 0), missing, 0, said)
 
@@ -56,29 +55,10 @@ def _witnesses(triplets: Triplets, tasks: tuple[str, ...]) -> Rows:
     return np.flatnonzero(is_in(regions["task"], tasks) & kept_mask(triplets.annotations, "region"))
 
 
-def _places(triplets: Triplets, witness: Rows) -> tuple[Places, Places]:
-    """Of the phrases and of the witnesses."""
-    regions, phrases = triplets.annotations.regions, triplets.phrases
-    names = parse(language_named(triplets.parser), _labels(triplets).take(pa.array(witness)))
-    image_id = regions["image_id"].combine_chunks().take(pa.array(witness))
-    every = Places.of(
-        pa.concat_arrays([phrases["image_id"].combine_chunks(), image_id]),
-        np.concatenate([triplets.bins, region_bins(triplets.annotations)[witness]]),
-        pa.concat_arrays([triplets.head, names.heads()]),
-    )
-    count = len(phrases)
-    return every.rows(np.arange(count)), every.rows(np.arange(count, count + len(witness)))
-
-
-def _labels(triplets: Triplets) -> pa.Array:
-    regions = triplets.annotations.regions
-    return pc.coalesce(regions["category"], regions["text"]).combine_chunks()
-
-
 def _named(triplets: Triplets) -> pa.Array:
     """Local id of each region and what it says."""
     names = local_ids(triplets.annotations.regions, "region")
-    return pc.binary_join_element_wise(names, _labels(triplets), ": ", null_handling="skip")
+    return pc.binary_join_element_wise(names, triplets.labels, ": ", null_handling="skip")
 
 
 def _descriptions(triplets: Triplets) -> pa.Array:
@@ -93,5 +73,5 @@ def _descriptions(triplets: Triplets) -> pa.Array:
     return texts.filter(pc.is_valid(about))["text"].combine_chunks().take(found)
 
 
-def _describes(parser: Language, strings: pa.Array) -> Flags:
-    return np.asarray(parse(parser, strings).count(Kind.ATTRIBUTE) > 0)
+def _describes(said: Parsed) -> Flags:
+    return np.asarray(said.count(Kind.ATTRIBUTE) > 0)

@@ -163,7 +163,7 @@ def parse(language: Language, strings: Column) -> Parsed:
     return Parsed(tokens, row.to_numpy(), len(encoded.dictionary))
 
 
-@lru_cache(maxsize=2)
+@lru_cache(maxsize=6)
 def _tokens(language: Language, strings: _Strings) -> Tokens:
     """Judges of one shard ask about the same captions, and the same labels, one after the other."""
     return language.parse(strings.array)
