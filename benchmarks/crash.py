@@ -68,11 +68,13 @@ def main() -> None:
         shards = Path(folder) / "shards"
         make_shards(shards, arguments.shards)
         made = steps(shards, not arguments.no_model)[: arguments.versions]
-        figures = Crashes(Path(folder), made, arguments.seed).measure(arguments.kills)
-    print_figures({"shards": arguments.shards, **figures})
-    if arguments.json:
-        options = {"seed": arguments.seed, "model": not arguments.no_model}
-        write_figures(arguments.json, {"shards": arguments.shards, **options, **figures})
+        crashes = Crashes(Path(folder), made, arguments.seed)
+        for measured in crashes.measure(arguments.kills):
+            figures = {"shards": arguments.shards, **measured}
+            if arguments.json:
+                options = {"seed": arguments.seed, "model": not arguments.no_model}
+                write_figures(arguments.json, {**options, **figures})
+    print_figures(figures)
     sys.exit(any(figures["found"][what] for what in WRONG))
 
 
@@ -86,12 +88,16 @@ class Crashes:
         self.found: Counter[str] = Counter()
         self.reference = undisturbed(Project(folder / "undisturbed"), made)
 
-    def measure(self, kills: int) -> dict[str, Any]:
+    def measure(self, kills: int) -> Iterator[dict[str, Any]]:
+        """The figures after each store."""
         stores = 0
         while self.killed.total() < kills:
             self._one_store(Project(self.folder / f"store-{stores}"), kills, 1 + stores % 2)
             stores += 1
             print(f"{self.killed.total()} of {kills} kills", file=sys.stderr)
+            yield self._figures(stores)
+
+    def _figures(self, stores: int) -> dict[str, Any]:
         return {
             "stores": stores,
             "kills": self.killed.total(),
