@@ -7,6 +7,7 @@ import threading
 from collections.abc import Iterator
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass, field
+from datetime import timedelta
 from pathlib import Path
 
 import pytest
@@ -231,3 +232,24 @@ def test_a_shard_on_a_server_that_is_down_is_one_sentence(shards, server):
         ShardError, match=r"shard-0\.tar failed: .*Internal Server Error.*run again"
     ):
         list(read_shard(ref))
+
+
+def test_maintenance_on_s3(store):
+    """What no version needs is deleted there; what is not in the catalogue is left alone."""
+    commit(store, small_entry(store.root, "s0"))
+    commit(store, small_entry(store.root, "s1"))
+    commit(store, small_entry(store.root, "s0", "second", texts=["a fox"]))
+    before = run_query(store, "FROM all_regions ORDER BY ALL")
+    store.compact()
+    assert [version.number for version in store.expire().expired] == [1, 2]
+    folder = store.data_folder().removeprefix("s3://")
+    stray = f"{folder}main/images/of-others.parquet"
+    _filesystem().touch(stray)
+    there = set(_filesystem().find(folder))
+    swept = store.sweep(timedelta())
+    assert swept.released
+    assert there - set(_filesystem().find(folder)) == {
+        path.removeprefix("s3://") for path in swept.released
+    }
+    assert _filesystem().exists(stray)
+    assert run_query(store, "FROM all_regions ORDER BY ALL") == before

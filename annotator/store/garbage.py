@@ -20,7 +20,7 @@ from annotator.parts import MANIFEST, PARTS
 from annotator.store.expiry import DAY
 from annotator.store.lake import LAKE
 from annotator.store.lake_files import freed, needed, scheduled
-from annotator.store.place import place_of
+from annotator.store.place import DATA, place_of
 from annotator.store.sql import quoted
 from annotator.store.unused_parts import unused_parts
 from annotator.store.versions import all_versions
@@ -85,16 +85,21 @@ def _find(
 
 
 def _stray(lake: duckdb.DuckDBPyConnection, root: Path) -> list[Path]:
-    """StoreError where files of the tables are missing: who knows what the others are then."""
-    owned, found = needed(lake, root), _files(Path(place_of(root).data))
+    """StoreError where files of the tables are missing: who knows what the others are then.
+
+    Only in the tables' own folder: others may keep theirs in a place that is shared.
+    """
+    unfinished = sorted(root.glob(".*.sqlite*"))  # catalogues of tables that were to be made
+    if place_of(root).data != f"{root / DATA}/":
+        return unfinished
+    owned, found = needed(lake, root), _files(root / DATA)
     if missing := sorted(owned.difference(map(str, found))):
         raise StoreError(
             f"{root}: {len(missing)} of {len(owned)} files of the tables are not where they should "
             f"be, so none can be called garbage: {missing[0]}"
         )
     owned.update(scheduled(lake, root))
-    unfinished = root.glob(".*.sqlite*")  # catalogues of tables that were to be made
-    return [path for path in found if str(path) not in owned] + sorted(unfinished)
+    return [path for path in found if str(path) not in owned] + unfinished
 
 
 def _temporary(root: Path, unfinished: Sequence[Path]) -> list[Path]:
