@@ -173,6 +173,26 @@ def test_the_category_of_a_place_in_another_image_says_nothing():
     assert said(only(category=True), seen(DOG, DOG, answer)) == []
 
 
+@pytest.mark.parametrize(
+    ("search", "found"),
+    [
+        pytest.param(region(0, 0, 51, 100), [], id="just inside"),
+        pytest.param(region(0, 0, 50, 100), [], id="on the limit"),
+        pytest.param(region(0, 0, 49, 100), [(0.49, 0.5)], id="just outside"),
+        pytest.param(FAR, [(0, 0.5)], id="elsewhere"),
+        pytest.param(region(0, 0, 9, 9, text="cat"), [], id="not looked for"),
+        pytest.param(FAR | {"image_id": "s/b"}, [], id="looked for in another image"),
+    ],
+)
+def test_a_category_that_leads_to_another_place_is_flagged(search, found):
+    answer = region(0, 0, 100, 100, task="region_to_category", category="dog", parent=DOG_ID)
+    judged = seen(CAT, DOG, answer, search | {"task": "open_vocabulary_detection"})
+    expected = [(1, "check_tasks.x4_round_trip", "flag", *rest) for rest in found]
+    verdicts = said(only(category=True, min_iou=0.5), judged)
+    assert [row for row in verdicts if row[1] == "check_tasks.x4_round_trip"] == expected
+    assert said(only(category=True), judged) == []
+
+
 CAT = region(800, 800, 900, 900, category="cat", image_id="s/b")
 
 

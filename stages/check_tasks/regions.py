@@ -1,4 +1,4 @@
-"""Regions against the regions of other tasks (X1 to X3), and against their own category (R10)."""
+"""Regions against the regions of other tasks (X1 to X3)."""
 
 from collections.abc import Iterator
 from dataclasses import dataclass
@@ -7,7 +7,7 @@ import numpy as np
 import pyarrow as pa
 import pyarrow.compute as pc
 
-from schemas.annotations import Annotations, kept_mask, local_ids, region_bins
+from schemas.annotations import Annotations, kept_mask, region_bins
 from schemas.boxes import Floats
 from schemas.columns import Flags, Rows, is_in
 from stages.base import Finding
@@ -15,7 +15,7 @@ from stages.language import language_named, parse
 from stages.witnesses import Places, best_sighting
 
 _OBJECTS, _DENSE, _GROUNDED = "od", "dense_region_caption", "caption_to_phrase_grounding"
-_PROPOSALS, _CATEGORY = "region_proposal", "region_to_category"
+_PROPOSALS = "region_proposal"
 _MATCHED = (
     ("x1_dense", (_OBJECTS,), _DENSE, True),
     ("x1_object", (_DENSE,), _OBJECTS, True),
@@ -89,24 +89,3 @@ def _finding(
     said, values = np.zeros(len(named.kept), dtype=bool), np.zeros(len(named.kept))
     said[judged], values[judged] = rejected, overlap
     return Finding(rule, verdict, said, values, min_iou)
-
-
-def recategorised(named: Named) -> Finding:
-    """The first category that a region's place was given names another thing than the region."""
-    regions = named.annotations.regions
-    asked = np.flatnonzero(named.of_tasks((_CATEGORY,)) & named.kept)
-    told = regions.select(["image_id", "parent"]).take(pa.array(asked))
-    about = pc.binary_join_element_wise(told["image_id"], told["parent"], "\n").combine_chunks()
-    asked, about = asked[np.asarray(about.is_valid())], about.drop_null()
-    names = local_ids(regions, "region")
-    own = pc.binary_join_element_wise(regions["image_id"].combine_chunks(), names, "\n")
-    found = pc.fill_null(pc.index_in(own, value_set=about), -1).to_numpy(zero_copy_only=False)
-    rows = np.flatnonzero(found >= 0)
-    answers = asked[found[rows]]
-    both_named = (named.places.noun[rows] >= 0) & (named.places.noun[answers] >= 0)
-    differ = np.zeros(len(regions), dtype=bool)
-    differ[rows] = both_named & ~named.places.agrees(rows, named.places, answers)
-    answer = np.full(len(regions), -1)
-    answer[rows] = answers
-    details = named.label.take(pa.array(answer, mask=answer < 0))
-    return Finding("r10_category", "flag", differ, 0, 1, details)

@@ -8,7 +8,7 @@ from pydantic import Field
 
 from schemas.annotations import Annotations
 from stages.base import Finding, Judge, Model
-from stages.check_tasks import printed, regions, texts
+from stages.check_tasks import printed, regions, round_trip, texts
 from stages.language import CHUNKER, parser_identity
 
 Share = Annotated[float, Field(ge=0, le=1)]
@@ -48,8 +48,9 @@ class CheckTasks(Judge):
     )
     category: bool = Field(
         True,
-        description="R10: flag a region whose place `region_to_category` gives another category; "
-        "after All-Seeing, which ranks labels again",
+        description="R10: flag a region whose place `region_to_category` gives another category, "
+        "after All-Seeing, which ranks labels again; X4: or one whose category, looked for by "
+        "`open_vocabulary_detection`, is found in the image and not at the place, by `min_iou`",
     )
     max_unsupported: dict[texts.CaptionLevel, Share] | None = Field(
         None,
@@ -95,7 +96,7 @@ class CheckTasks(Judge):
             if self.reject_unseen:
                 yield from regions.unseen(named, self.min_iou)
         if self.category:
-            yield regions.recategorised(named)
+            yield from round_trip.recategorised(named, self.min_iou)
 
     def _of_texts(self, annotations: Annotations) -> Iterator[Finding]:
         captions = texts.Captions.of(annotations, self.parser)
