@@ -137,15 +137,12 @@ class FilterScores(Judge):
                 limits = _settled_limits(key(regions), settled)
                 low = (scores < limits) & ~_human(regions)
                 yield Finding(rule, "quarantine", low, scores, limits)
-        tight, usable = (np.inf if limit is None else np.float32(limit) for limit in self._spreads)
-        yield Finding(
-            "r8_loose", "flag", (spread > tight) & ~(spread > usable), spread, self.tight_spread
-        )
-        yield Finding("r8_class_only", "flag", spread > usable, spread, self.usable_spread)
-
-    @property
-    def _spreads(self) -> tuple[float | None, float | None]:
-        return self.tight_spread, self.usable_spread
+        usable = np.inf if self.usable_spread is None else np.float32(self.usable_spread)
+        if (tight := self.tight_spread) is not None:
+            loose = (spread > np.float32(tight)) & ~(spread > usable)
+            yield Finding("r8_loose", "flag", loose, spread, tight)
+        if self.usable_spread is not None:
+            yield Finding("r8_class_only", "flag", spread > usable, spread, self.usable_spread)
 
     def _findings(self, labels: pa.Table) -> Iterator[Finding]:
         for column in ("score", "label_score", "location_score"):
