@@ -3,11 +3,13 @@
 python benchmarks/store.py --shards 1000 --regions 1000000 --json store.json
 
 Time and memory of commits, of the queries that people ask, and of a diff of two versions. Each is
-measured in a process of its own, so that its peak of memory is its own.
+measured in a process of its own, so that its peak of memory is its own. Seconds of the processor
+are those of all threads: on a machine with other work they tell more than those of the clock.
 """
 
 import argparse
 import statistics
+import sys
 import tempfile
 import time
 from collections.abc import Callable, Sequence
@@ -33,6 +35,8 @@ from store_shards import (
 
 from annotator.store import ShardCommit, Store
 
+Spent = tuple[float, float]
+"""Seconds by the clock and by the processor."""
 ROUNDS = 3
 PIECE = 500
 """Shards that are made before they are noted."""
@@ -125,11 +129,11 @@ def measure_commits(folder: Path, root: Path, entries: Sequence[ShardCommit]) ->
         some = entries[: max(len(entries) // part, 1)]
         name = f"commit_of_{len(some)}_shards"
         figures |= apart(name, commit, folder / f"tables-{part}", some)
-        figures[f"{name}_ms_per_shard"] = 1000 * figures[f"{name}_s"] / len(some)
+        figures[f"{name}_cpu_ms_per_shard"] = 1000 * figures[f"{name}_cpu_s"] / len(some)
     most = len(entries) - few
     name = f"commit_of_{most}_shards"
     figures |= apart(name, commit, root, entries[:most])
-    figures[f"{name}_ms_per_shard"] = 1000 * figures[f"{name}_s"] / most
+    figures[f"{name}_cpu_ms_per_shard"] = 1000 * figures[f"{name}_cpu_s"] / most
     figures |= apart(f"commit_of_{few}_more_shards", commit, root, entries[most:])
     figures |= apart("commit_of_nothing_new", commit, root, entries)
     figures["data_mb_on_disk"] = megabytes(root / "data")
@@ -157,21 +161,32 @@ def of_files(plain: Path, table: str) -> str:
     return f"read_parquet('{plain}/{table}/*.parquet')"
 
 
-def apart(name: str, work: Callable[..., float | None], *given: Any) -> dict[str, float]:
-    """Seconds and peak of memory in a new process; `work` may say itself how long it took."""
+def apart(name: str, work: Callable[..., Spent | None], *given: Any) -> dict[str, float]:
+    """What it took in a new process; `work` may say itself how long."""
     with ProcessPoolExecutor(1, mp_context=get_context("spawn")) as pool:
-        seconds, peak = pool.submit(timed, work, given).result()
-    return {f"{name}_s": seconds, f"{name}_peak_mb": peak}
+        (seconds, processor), peak = pool.submit(timed, work, given).result()
+    print(f"{name}: {seconds:.3g} s, {processor:.3g} s of the processor", file=sys.stderr)
+    return {f"{name}_s": seconds, f"{name}_cpu_s": processor, f"{name}_peak_mb": peak}
 
 
-def timed(work: Callable[..., float | None], given: tuple[Any, ...]) -> tuple[float, float]:
-    """By the wall clock; the peak is what the system notes of this process."""
-    started = time.perf_counter()
+def timed(work: Callable[..., Spent | None], given: tuple[Any, ...]) -> tuple[Spent, float]:
+    """The peak of memory is what the system notes of this process."""
+    started = now()
     said = work(*given)
-    seconds = time.perf_counter() - started if said is None else said
+    spent = since(started) if said is None else said
     status = Path("/proc/self/status").read_text().splitlines()
     [peak] = [int(line.split()[1]) for line in status if line.startswith("VmHWM:")]
-    return seconds, peak / 1024
+    return spent, peak / 1024
+
+
+def now() -> Spent:
+    """By the clock and by the processor."""
+    return time.perf_counter(), time.process_time()
+
+
+def since(started: Spent) -> Spent:
+    """Seconds."""
+    return time.perf_counter() - started[0], time.process_time() - started[1]
 
 
 def spread(work: Callable[[Any], list[ShardCommit]], over: Sequence[Any]) -> list[ShardCommit]:
@@ -187,26 +202,27 @@ def commit(root: Path, entries: Sequence[ShardCommit]) -> None:
     store.commit(entries, recipes={RECIPE: {}}, message="benchmark", extra={"run": "benchmark"})
 
 
-def ask(root: Path, query: str, version: int | None = None) -> float:
-    """Median seconds of a query after a first one, in one connection."""
+def ask(root: Path, query: str, version: int | None = None) -> Spent:
+    """Of a query after a first one, in one connection."""
     with closing(Store.open(root).connect(version)) as lake:
         return warm(lake, query)
 
 
-def ask_files(query: str) -> float:
+def ask_files(query: str) -> Spent:
     """The same, over plain files."""
     with closing(duckdb.connect()) as connection:
         return warm(connection, query)
 
 
-def warm(connection: duckdb.DuckDBPyConnection, query: str) -> float:
-    """Median of some rounds, the first not counted."""
-    seconds = []
+def warm(connection: duckdb.DuckDBPyConnection, query: str) -> Spent:
+    """Medians of some rounds, the first not counted."""
+    rounds = []
     for _ in range(ROUNDS + 1):
-        started = time.perf_counter()
+        started = now()
         connection.execute(query).fetchall()
-        seconds.append(time.perf_counter() - started)
-    return statistics.median(seconds[1:])
+        rounds.append(since(started))
+    seconds, processor = zip(*rounds[1:], strict=True)
+    return statistics.median(seconds), statistics.median(processor)
 
 
 def diff(root: Path) -> None:
