@@ -4,9 +4,11 @@ import numpy as np
 import pytest
 import torch
 from torch._dynamo.testing import CompileCounter
+from torch.utils._python_dispatch import TorchDispatchMode
+from torch.utils._pytree import tree_leaves
 
 from stages.base import Model
-from stages.florence2.beams import Rules
+from stages.florence2.beams import Rules, step
 from stages.florence2.checkpoint import load_checkpoint
 from stages.florence2.decoder import Decoder
 from stages.florence2.engine import Decoding, Engine, Request
@@ -83,6 +85,32 @@ def test_a_stream_that_is_left_early_does_not_disturb_the_next(exact, pictures):
     next(engine.stream(pictures, requests))
     found = answers(engine, pictures, requests[:2])
     assert_same(found, answers(Engine(exact, decoding, 5), pictures, requests[:2]))
+
+
+class NothingOfTheHost(TorchDispatchMode):
+    """Fails where a GPU would wait for the host, or the host for it: numbers that cross over."""
+
+    def __torch_dispatch__(self, func, types, args=(), kwargs=None):
+        assert func not in (
+            torch.ops.aten._local_scalar_dense.default,
+            torch.ops.aten.nonzero.default,
+            torch.ops.aten.lift_fresh.default,
+        )
+        tensors = [one for one in tree_leaves((args, kwargs)) if isinstance(one, torch.Tensor)]
+        assert all(tensor.ndim for tensor in tensors), func
+        return func(*args, **(kwargs or {}))
+
+
+@WAYS
+def test_a_step_neither_reads_a_number_back_nor_sends_one(beams, ban, exact):
+    decoder = Decoder(exact)
+    slots = Slots.allocate(decoder, 2, beams, 64, 64)
+    with torch.inference_mode():
+        hidden = torch.zeros(2, 5, decoder.heads * decoder.head_width, dtype=torch.float64)
+        slots.begin([0, 1], decoder.cross(hidden), [5, 3], [9, 7])
+        with NothingOfTheHost():
+            step(decoder, slots.view(2, 16, 5), Rules.of(exact.vocabulary, ban, ban == 0))
+    assert slots.position.tolist() == [1, 1]
 
 
 class Captures:

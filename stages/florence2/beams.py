@@ -155,5 +155,7 @@ def _ban_repeats(logits: torch.Tensor, slots: Slots, size: int) -> None:
     last = last.clamp(min=0).expand(-1, slots.beams, -1)
     same = (runs[..., :-1] == ids.gather(2, last)[:, :, None]).all(dim=3)
     whole = torch.arange(size - 1, ids.shape[2], device=ids.device) <= position
-    ceiling = torch.where(same & whole, -torch.inf, torch.inf).to(logits.dtype)
+    # Not torch.where of two numbers: it copies them to the GPU, which no graph can hold.
+    ceiling = torch.full_like(same, torch.inf, dtype=logits.dtype)
+    ceiling.masked_fill_(same & whole, -torch.inf)
     logits.scatter_reduce_(2, runs[..., -1], ceiling, "amin")
