@@ -35,7 +35,7 @@ MEANT = (WORK, WORK, BETWEEN, COMMIT, COMMIT)
 WRONG = ("doubled", "lost", "foreign", "differing", "versions")
 """Rows, and stores whose versions say other things of themselves."""
 KILLS_PER_STEP = 4
-POLL = 0.002
+POLL = 0.01
 
 
 @dataclass(frozen=True)
