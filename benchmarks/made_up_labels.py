@@ -6,7 +6,6 @@ and 70 tokens, 5 boxes of each task that looks for things.
 
 from collections.abc import Sequence
 from dataclasses import dataclass
-from functools import cache
 from typing import Any
 
 import numpy as np
@@ -67,6 +66,10 @@ KINDS = (
     Kind(None, 2, "category", source=HUMAN),
 )
 REGIONS = sum(kind.count for kind in KINDS)
+THINGS = 5
+"""In each image."""
+WRONG = 0.1
+"""Share of the regions that are somewhere else, and of those that are named something else."""
 
 
 def made_up_shard(number: int) -> Annotations:
@@ -74,9 +77,10 @@ def made_up_shard(number: int) -> Annotations:
     rng = np.random.default_rng(number)
     shard = f"made-up-{number:05}"
     names = np.array([f"{shard}/{image:06}" for image in range(IMAGES)])
+    things = made_up_things(rng)
     columns = {"image_id": names, "width": [WIDTH] * IMAGES, "height": [HEIGHT] * IMAGES}
-    captions = [made_up_caption(level, rng) for _ in names for level in PER_CAPTION]
-    regions = made_up_regions(names, captions, rng)
+    captions = [made_up_caption(level, own, rng) for own in things.noun for level in PER_CAPTION]
+    regions = made_up_regions(names, things, captions, rng)
     return Annotations.of().with_tables(
         images=filled("images", columns, shard),
         texts=made_up_texts(names, captions, rng, shard),
@@ -86,32 +90,52 @@ def made_up_shard(number: int) -> Annotations:
 
 
 @dataclass(frozen=True)
+class Things:
+    """What all images show: nouns (images, THINGS) and bins (images, THINGS, 4)."""
+
+    noun: np.ndarray
+    bins: np.ndarray
+
+
+def made_up_things(rng: np.random.Generator) -> Things:
+    """Half of them are another one of what the image shows already."""
+    noun = rng.integers(0, len(NOUNS), (IMAGES, THINGS))
+    first = np.where(rng.random((IMAGES, THINGS)) < 0.5, 0, np.arange(THINGS))
+    noun = np.take_along_axis(noun, np.maximum.accumulate(first, axis=1), axis=1)
+    return Things(noun, made_up_bins(IMAGES * THINGS, rng).reshape(IMAGES, THINGS, 4))
+
+
+@dataclass(frozen=True)
 class Caption:
-    """A text, its phrases, and the characters at which these begin."""
+    """A text, its phrases, the characters at which these begin, and the things that they name."""
 
     level: str
     text: str
     phrases: tuple[str, ...]
     starts: tuple[int, ...]
+    things: np.ndarray
 
 
-def made_up_caption(level: str, rng: np.random.Generator) -> Caption:
+def made_up_caption(level: str, nouns: np.ndarray, rng: np.random.Generator) -> Caption:
     count, between = PER_CAPTION[level], FILLERS[level]
-    things = things_by_number()
-    phrases = [things[i] for i in rng.integers(0, len(things), count)]
+    things = rng.integers(0, THINGS, count)
+    phrases = spoken(nouns[things], rng)
     fillers = rng.integers(0, len(WORDS), (count, between)).tolist()
     text, starts = "", []
     for phrase, filler in zip(phrases, fillers, strict=True):
         starts.append(len(text))
         stop = "." if filler[0] < 3 else ""
         text += f"{phrase}{stop} {' '.join([WORDS[word] for word in filler])} "
-    return Caption(level, f"{text[:-1]}.", tuple(phrases), tuple(starts))
+    return Caption(level, f"{text[:-1]}.", tuple(phrases), tuple(starts), things)
 
 
-@cache
-def things_by_number() -> list[str]:
-    plain = [f"a {noun}" for noun in NOUNS]
-    return plain + [f"the {adjective} {noun}" for adjective in ADJECTIVES for noun in NOUNS]
+def spoken(nouns: np.ndarray, rng: np.random.Generator) -> list[str]:
+    """Each noun with an article, half of them with an adjective."""
+    adjectives = rng.integers(0, 2 * len(ADJECTIVES), len(nouns)).tolist()
+    return [
+        f"a {NOUNS[noun]}" if which >= len(ADJECTIVES) else f"the {ADJECTIVES[which]} {NOUNS[noun]}"
+        for noun, which in zip(nouns.tolist(), adjectives, strict=True)
+    ]
 
 
 def made_up_texts(
@@ -134,7 +158,7 @@ def made_up_texts(
 
 
 def made_up_regions(
-    names: np.ndarray, captions: Sequence[Caption], rng: np.random.Generator
+    names: np.ndarray, things: Things, captions: Sequence[Caption], rng: np.random.Generator
 ) -> dict[str, Any]:
     """Columns of all regions, image after image."""
     kind = np.repeat(np.arange(len(KINDS)), [kind.count for kind in KINDS])
@@ -146,9 +170,13 @@ def made_up_regions(
     image, kind, place, tiled = (column[there] for column in (image, kind, place, tiled))
     source, shape = of_kind(kind, "source"), of_kind(kind, "shape")
     tile = np.where(tiled, place % len(TILES), -1)
-    boxes = made_up_boxes(tile, rng)
     grounded = of_kind(kind, "task") == "caption_to_phrase_grounding"
-    label, parent, position = made_up_answers(kind, place, grounded, captions, rng)
+    thing = place % THINGS
+    thing[grounded] = np.concatenate([caption.things for caption in captions])
+    boxes = made_up_boxes(things.bins[image, thing], tile, rng)
+    label = made_up_names(things.noun[image, thing], kind, rng)
+    label[grounded] = [phrase for caption in captions for phrase in caption.phrases]
+    parent, position = made_up_answers(kind, place, grounded)
     boxed = of_kind(kind, "words")
     said = source == MODEL
     return {
@@ -188,19 +216,18 @@ def counted_within(codes: np.ndarray) -> np.ndarray:
     return np.arange(len(codes)) - np.repeat(first, np.diff(np.append(first, len(codes))))
 
 
+def made_up_names(noun: np.ndarray, kind: np.ndarray, rng: np.random.Generator) -> np.ndarray:
+    """Categories are nouns alone."""
+    wrong = rng.random(len(noun)) < WRONG
+    noun = np.where(wrong, rng.integers(0, len(NOUNS), len(noun)), noun)
+    closed = of_kind(kind, "words") == "category"
+    return np.where(closed, np.array(NOUNS, dtype=object)[noun], spoken(noun, rng))
+
+
 def made_up_answers(
-    kind: np.ndarray,
-    place: np.ndarray,
-    grounded: np.ndarray,
-    captions: Sequence[Caption],
-    rng: np.random.Generator,
-) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
-    """Of each region its words, what it was asked about, and its place in the answer."""
-    things = np.array(things_by_number(), dtype=object)
-    again = np.where(rng.random(len(kind)) < 0.6, 0, np.arange(len(kind)))
-    of_first = np.maximum.accumulate(again)  # an answer lists many of one thing
-    label = things[rng.integers(0, len(things), len(kind))][of_first]
-    label[grounded] = [phrase for caption in captions for phrase in caption.phrases]
+    kind: np.ndarray, place: np.ndarray, grounded: np.ndarray
+) -> tuple[np.ndarray, np.ndarray]:
+    """Of each region what it was asked about, and its place in the answer."""
     parent = np.full(len(kind), None, dtype=object)
     level = np.repeat(np.arange(len(PER_CAPTION)), list(PER_CAPTION.values()))
     parent[grounded] = np.array([f"{MODEL}/text/{no}" for no in range(3)])[level[place[grounded]]]
@@ -209,24 +236,33 @@ def made_up_answers(
     first = np.concatenate([np.arange(count) for count in PER_CAPTION.values()])
     position = np.where(grounded, first[np.minimum(place, GROUNDED - 1)], place)
     position[masks | of_kind(kind, "tiled")] = 0
-    return label, parent, position
+    return parent, position
 
 
-def made_up_boxes(tile: np.ndarray, rng: np.random.Generator) -> np.ndarray:
-    """Pixels, shape (n, 4): doubles, slivers, whole images, boxes the wrong way round."""
-    count = len(tile)
+def made_up_bins(count: int, rng: np.random.Generator) -> np.ndarray:
     centre = rng.random((count, 2)) * 1000
-    sides = np.exp(rng.normal(5, 1.2, (count, 2)))
-    bins = np.clip(np.hstack([centre - sides / 2, centre + sides / 2]), 0, 999).astype(int)
-    double = np.flatnonzero(rng.random(count) < 0.2)
+    sides = np.exp(rng.normal(5, 0.9, (count, 2)))
+    return np.clip(np.hstack([centre - sides / 2, centre + sides / 2]), 0, 999).astype(int)
+
+
+def made_up_boxes(bins: np.ndarray, tile: np.ndarray, rng: np.random.Generator) -> np.ndarray:
+    """Pixels, shape (n, 4), near `bins` of the image, but for what models get wrong: other places,
+    doubles, whole images, boxes the wrong way round."""
+    count = len(bins)
+    seen = np.array([*TILES, (0, 0, WIDTH, HEIGHT)])[tile]
+    corner, size = np.tile(seen[:, :2], 2), np.tile(seen[:, 2:] - seen[:, :2], 2)
+    pixels = bins / 1000 * np.tile((WIDTH, HEIGHT), 2)
+    bins = np.clip((pixels - corner) / size * 1000 + rng.integers(-1, 2, (count, 4)), 0, 999)
+    outside = (bins[:, 2:] <= bins[:, :2]).any(axis=1)
+    lost = (outside & (tile >= 0)) | (rng.random(count) < WRONG)
+    bins[lost] = made_up_bins(int(lost.sum()), rng)
+    double = np.flatnonzero(rng.random(count) < 0.05)
     bins[double] = np.clip(bins[double - 1] + rng.integers(-2, 3, (len(double), 4)), 0, 999)
     bins[rng.random(count) < 0.01] = (0, 0, 999, 999)
     odd = rng.random(count) < 0.01
     bins[odd] = bins[odd][:, [2, 1, 0, 3]]
-    seen = np.array([*TILES, (0, 0, WIDTH, HEIGHT)])[tile]
-    sizes, corner = seen[:, 2:] - seen[:, :2], seen[:, :2]
-    pixels: np.ndarray = bins_to_pixels(bins, np.tile(sizes, 2)) + np.tile(corner, 2)
-    return pixels
+    found: np.ndarray = bins_to_pixels(np.floor(bins), size) + corner
+    return found
 
 
 def outlines(shape: np.ndarray, boxes: np.ndarray, rng: np.random.Generator) -> pa.Array:
