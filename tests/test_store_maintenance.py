@@ -1,5 +1,6 @@
 """Small files merged, old versions let go of, and what nothing needs deleted: labels stay."""
 
+import multiprocessing
 import os
 import shutil
 from contextlib import closing
@@ -337,3 +338,35 @@ def test_nothing_is_swept_where_files_of_the_tables_are_missing(store):
     ):
         store.sweep(NOW)
     assert all(path.exists() for files in left.values() for path in files)
+
+
+def maintain(root, ready):
+    """What the child does that is killed."""
+    store = Store.open(root)
+    ready.set()
+    store.compact()
+    store.expire(keep_last=2)
+    store.sweep(NOW)
+
+
+@pytest.mark.slow
+def test_maintenance_that_is_killed_leaves_tables_that_work(store):
+    """Each time later; what was killed half-way is done by the next."""
+    context = multiprocessing.get_context("forkserver")
+    context.set_forkserver_preload(["annotator.store"])
+    before = answers(store)
+    for seconds in (0.2, 0.6, 1.2, 2.0, None):
+        ready = context.Event()
+        child = context.Process(target=maintain, args=(store.root, ready))
+        child.start()
+        assert ready.wait(60)
+        child.join(seconds)
+        child.kill()
+        child.join()
+        after = answers(store)
+        assert after == {number: before[number] for number in after}
+        assert list(after) in ([1, 2, 3], [2, 3])
+    assert (child.exitcode, list(after)) == (0, [2, 3])
+    assert regions_of(store).files == 1
+    store.sweep(NOW)
+    assert is_clean(store.find_garbage(NOW))
