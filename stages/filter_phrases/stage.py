@@ -120,14 +120,13 @@ class FilterPhrases(Judge):
 
     def judge(self, annotations: Annotations) -> pa.Table:
         triplets = Triplets.of(annotations, self.parser)
-        so_far = annotations.verdicts
+        kept, made = kept_mask(annotations, "phrase"), []
         for findings in (self._alone, self._in_image, self._collapse, self._together):
-            kept = kept_mask(annotations.with_tables(verdicts=so_far), "phrase")
             found = self.verdicts(triplets.phrases, "phrase", findings(triplets, kept))
-            so_far = pa.concat_tables([so_far, found])
-        kept = kept_mask(annotations.with_tables(verdicts=so_far), "phrase")
-        empty = self.verdicts(annotations.texts, "text", [together.empty(triplets, kept)])
-        return pa.concat_tables([so_far.slice(len(annotations.verdicts)), empty])
+            kept = kept & kept_mask(annotations.with_tables(verdicts=found), "phrase")
+            made.append(found)
+        made.append(self.verdicts(annotations.texts, "text", [together.empty(triplets, kept)]))
+        return pa.concat_tables(made)
 
     def _alone(self, triplets: Triplets, _: Flags) -> Iterator[Finding]:
         yield from words.orphans(triplets)
