@@ -78,7 +78,8 @@ class ContinuousDecoding(Generic[Key]):
         active = self._slots.active[:used].tolist()
         ended = [slot for slot in sorted(self._going) if not active[slot]]
         leaving = [(self._going[slot].key, *self._answer(slot)) for slot in ended]
-        self._leave(ended)
+        if ended:
+            self._leave(ended)
         return leaving
 
     def _leave(self, ended: Sequence[int]) -> None:
