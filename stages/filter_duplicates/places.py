@@ -109,13 +109,17 @@ class Places:
         self, rule: str, verdict: str, by: Rows, pairs: Pairs, values: Floats, limit: float | None
     ) -> Finding:
         """On the losers of pairs; names the winner, and both labels where they differ."""
-        winner = pa.array(per_row(pairs.winner, by))
-        names, labels = self.names.take(winner), self.labels.take(winner)
-        both = pc.binary_join_element_wise(labels, self.labels, LABEL_SEPARATOR)
+        loser = np.flatnonzero(by >= 0)
+        winner = pairs.winner[by[loser]]
+        names, labels = self.names.take(pa.array(winner)), self.labels.take(pa.array(winner))
+        own = self.labels.take(pa.array(loser))
+        both = pc.binary_join_element_wise(labels, own, LABEL_SEPARATOR)
         united = pc.binary_join_element_wise(names, both, ": ")
-        differ = self.label[per_row(pairs.winner, by)] != self.label
-        details = pc.if_else(pa.array(differ), united, names)
-        return Finding(rule, verdict, by >= 0, per_row(values, by), limit, details)
+        details = pc.if_else(pa.array(self.label[winner] != self.label[loser]), united, names)
+        place = np.full(len(by), -1)
+        place[loser] = np.arange(len(loser))
+        of_row = details.take(pa.array(place, mask=place < 0))
+        return Finding(rule, verdict, by >= 0, per_row(values, by), limit, of_row)
 
     def merged(self, by: Rows, pairs: Pairs) -> Finding:
         """On the winners over other labels: how many labels they have now, and which."""
