@@ -160,7 +160,11 @@ def compact(name: str | None, store: Path | None, config: Path, as_json: bool) -
         return
     print_table(columns, rows)
     before, after = ([getattr(each, side) for each in done] for side in ("before", "after"))
-    click.echo(f"{_together(before)} became {_together(after)}", err=True)
+    click.echo(
+        f"{_together(before)} became {_together(after)}; `annotator gc` deletes the old ones a "
+        "day from now",
+        err=True,
+    )
 
 
 def _together(tables: "list[TableFiles]") -> str:

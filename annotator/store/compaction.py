@@ -5,10 +5,10 @@ stay, the others wait for `annotator gc`, as a query may be reading them.
 """
 
 import sys
-from collections.abc import Sequence
 from dataclasses import dataclass
 from functools import partial
 from pathlib import Path
+from typing import NoReturn
 
 import duckdb
 from tqdm import tqdm
@@ -37,36 +37,36 @@ class Compacted:
 
 def compact(root: Path) -> list[Compacted]:
     """Of every table. Interrupted at any moment, it goes on where it was when called again."""
-    before = write(root, _prepare)
-    tables = [found.table for found in before if found.files > 1 or found.gone]
-    with tqdm(
-        total=len(tables), desc="compacting", unit="table", delay=2, file=sys.stderr, leave=False
-    ) as bar:
-        while tables:
-            done = write(root, partial(_compact_some, root=root, tables=tables))
-            tables = tables[done:]
-            bar.update(done)
-    after = {found.table: found for found in write(root, table_files)}
+    with tqdm(desc="compacting", unit="file", delay=2, file=sys.stderr, leave=False) as bar:
+        done = write(root, partial(_compact_some, root=root, bar=bar))
+        before = done.before
+        while done.is_partial:
+            done = write(root, partial(_compact_some, root=root, bar=bar))
+    after = {found.table: found for found in done.after}
     return [Compacted(found, after[found.table]) for found in before if found.table in after]
 
 
-def _prepare(lake: duckdb.DuckDBPyConnection) -> list[TableFiles]:
+@dataclass(frozen=True)
+class _Done:
+    before: list[TableFiles]
+    after: list[TableFiles]
+    is_partial: bool
+
+
+def _compact_some(lake: duckdb.DuckDBPyConnection, root: Path, bar: "tqdm[NoReturn]") -> _Done:
+    """All tables, or so many files of them that it is the turn of others to commit."""
     lake.execute(f"CALL {LAKE}.set_option('parquet_compression', 'zstd')")
     lake.execute(f"CALL {LAKE}.set_option('target_file_size', '{2 * LARGE}B')")
-    return table_files(lake)
-
-
-def _compact_some(lake: duckdb.DuckDBPyConnection, root: Path, tables: Sequence[str]) -> int:
-    """How many of these tables are done; those that are left wait for others to commit."""
+    before = table_files(lake)
+    bar.total = bar.n + sum(found.files for found in before)
     written = 0
-    for done, table in enumerate(tables):
-        files = _compact(lake, root, table)
-        if files == FILES_AT_ONCE:
-            return done
-        written += files
+    for found in before:
+        if found.files > 1 or found.gone:
+            written += _compact(lake, root, found.table)
+        bar.update(found.files)
         if written >= FILES_AT_ONCE:
-            return done + 1
-    return len(tables)
+            break
+    return _Done(before, table_files(lake), written >= FILES_AT_ONCE)
 
 
 def _compact(lake: duckdb.DuckDBPyConnection, root: Path, table: str) -> int:
