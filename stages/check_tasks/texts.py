@@ -94,7 +94,7 @@ def dropped_later(captions: Captions) -> Finding:
     origin = group_codes([texts["image_id"], texts["source"]])
     longer = captions.level(*_LEVELS[1:]) & captions.said
     row = captions.text_row
-    places = Places.of(pa.array(origin[row]), np.empty((len(row), 4)), captions.noun)
+    places = Places.of(pa.array(origin[row]), np.zeros((len(row), 4)), captions.noun)
     brief = captions.level(_LEVELS[0])[row] & np.isin(origin[row], origin[longer])
     told = places.rows(np.flatnonzero(longer[row]))
     missing = brief & ~places.known_to(told, same_image=True)
@@ -114,7 +114,7 @@ def _mentions_and_regions(captions: Captions) -> tuple[Places, Places]:
     count = len(image_id)
     places = Places.of(
         pa.concat_arrays([image_id, regions["image_id"].combine_chunks()]),
-        np.empty((count + len(heads), 4)),
+        np.zeros((count + len(heads), 4)),
         pa.concat_arrays([captions.noun, heads]),
     )
     return places.rows(np.arange(count)), places.rows(np.arange(count, count + len(heads)))
