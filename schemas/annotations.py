@@ -1,6 +1,6 @@
 """Annotations: the tables of some images, as one value."""
 
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass, fields, replace
 from functools import cached_property
 from typing import Any, Self
@@ -68,8 +68,15 @@ class Annotations:
 
     @cached_property
     def _measured(self) -> dict[str, Numbers]:
-        """`region_bins`, likewise."""
+        """`region_bins` and the `image_sizes` of regions, likewise."""
         return {}
+
+    def _once(self, name: str, measure: Callable[[], Numbers]) -> Numbers:
+        if name not in self._measured:
+            found = measure()
+            found.flags.writeable = False
+            self._measured[name] = found
+        return self._measured[name]
 
     def labels(self, kind: str) -> pa.Table:
         """The table of a kind of label: text, region or phrase."""
@@ -200,7 +207,13 @@ def bbox_xyxy(regions: pa.Table) -> Numbers:
 
 def image_sizes(annotations: Annotations, labels: pa.Table) -> Numbers:
     """Shape (n, 2): width and height of the image of each label, NaN where they are unknown or
-    not positive."""
+    not positive. Read-only, as `kept_mask` is."""
+    if labels is not annotations.regions:
+        return _image_sizes(annotations, labels)
+    return annotations._once("sizes", lambda: _image_sizes(annotations, labels))
+
+
+def _image_sizes(annotations: Annotations, labels: pa.Table) -> Numbers:
     images = annotations.images
     row = pc.index_in(labels["image_id"], value_set=images["image_id"].combine_chunks())
     sizes = np.stack([numbers(images[side].take(row)) for side in ("width", "height")], axis=1)
@@ -210,11 +223,7 @@ def image_sizes(annotations: Annotations, labels: pa.Table) -> Numbers:
 def region_bins(annotations: Annotations) -> Numbers:
     """Shape (n, 4): every region on the scale of bins, to a thousandth; NaN throughout where a
     coordinate is not finite or the image has no size. Read-only, as `kept_mask` is."""
-    if "bins" not in annotations._measured:
-        bins = _region_bins(annotations)
-        bins.flags.writeable = False
-        annotations._measured["bins"] = bins
-    return annotations._measured["bins"]
+    return annotations._once("bins", lambda: _region_bins(annotations))
 
 
 def _region_bins(annotations: Annotations) -> Numbers:
