@@ -78,10 +78,18 @@ def views(stored: Mapping[str, str] = STORED, source: str = "") -> Iterator[tupl
             f"FROM {table_of[table]} l"
         )
         yield f"all_{table}", labels
-        yield table, f"{labels} WHERE NOT {rejected(kind, verdicts)}"
+        # An anti join takes a quarter of the time of NOT EXISTS, which DuckDB joins twice.
+        yield table, f"{labels} ANTI JOIN ({_rejections(kind, verdicts)}) USING ({_KEY})"
     levels = ", ".join(map(quoted, CAPTION_LEVELS))
     yield "captions", f"SELECT * FROM texts WHERE level IN ({levels})"
     yield "triplets", _TRIPLETS
+
+
+_KEY = "image_id, source, label_no"
+
+
+def _rejections(kind: str, verdicts: str) -> str:
+    return f"SELECT {_KEY} FROM {verdicts} v WHERE {is_rejection('v', kind)}"
 
 
 def is_rejection(row: str, kind: str) -> str:
