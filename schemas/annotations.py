@@ -145,11 +145,6 @@ def _picked_strings(
     return pa.array([details[int(row)] for row in picked], pa.string())
 
 
-def kept(annotations: Annotations, kind: str) -> pa.Table:
-    """The labels of a kind without a rejecting verdict, in their order."""
-    return annotations.labels(kind).filter(pa.array(kept_mask(annotations, kind)))
-
-
 def kept_mask(annotations: Annotations, kind: str) -> Flags:
     """One bool per row of the labels of a kind, in their order: without a rejecting verdict?
 
@@ -238,7 +233,10 @@ def image_states(annotations: Annotations) -> pa.Table:
     image is `empty` (no label of any source), `filtered` (none kept) or `labelled`."""
     images = annotations.images
     found = [annotations.labels(kind)["image_id"] for kind in LABEL_TABLES]
-    standing = [kept(annotations, kind)["image_id"] for kind in LABEL_TABLES]
+    standing = [
+        ids.filter(pa.array(kept_mask(annotations, kind)))
+        for kind, ids in zip(LABEL_TABLES, found, strict=True)
+    ]
     states = pc.case_when(
         pc.make_struct(
             pc.fill_null(pc.is_in(images["state"], pa.array(["failed", "verified"])), False),

@@ -9,13 +9,14 @@ from dataclasses import replace
 from pathlib import Path
 
 import duckdb
+import pyarrow as pa
 import pytest
 from small_tables import commit, entry_of, shard_tables, small_entry
 
 from annotator.errors import MissingDependency, StoreError
 from annotator.store import Store, creation, lake, ledger, writing
 from annotator.store.sql import quoted
-from schemas.annotations import Annotations, kept, table_of
+from schemas.annotations import Annotations, kept_mask, table_of
 
 
 @pytest.fixture
@@ -121,7 +122,8 @@ def test_views_hold_what_no_verdict_rejects(store):
 def test_views_agree_with_the_rule_in_memory(store):
     tables = shard_tables("s0", "first", dropped=[0, 2])
     commit(store, entry_of(store.root, "s0", "first", tables))
-    in_memory = kept(Annotations(**tables), "region")
+    stays = kept_mask(Annotations(**tables), "region")
+    in_memory = tables["regions"].filter(pa.array(stays))
     expected = list(
         zip(in_memory["image_id"].to_pylist(), in_memory["label_no"].to_pylist(), strict=True)
     )
