@@ -169,8 +169,11 @@ def report(
         return
     print(f"\n{ONCE:.0f} GFLOP an image, {NAIVE:.0f} with the vision tower for each prompt")
     for name, peak in peaks.items():
-        bound = base * peak / ONCE
-        print(f"peak of {name:<26} {peak:>6.0f} GFLOP/s: a ratio of at most {bound:.1f}")
+        most = peak / ONCE
+        print(
+            f"{name:<26} peak {peak:>4.0f} GFLOP/s: at most {most:.3f} images/s, "
+            f"{most * base:.1f} times the first row"
+        )
 
 
 if __name__ == "__main__":

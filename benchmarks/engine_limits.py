@@ -53,9 +53,9 @@ def _fastest(product: Callable[[torch.Tensor], torch.Tensor], x: torch.Tensor) -
 def h200_limits(beams: int) -> tuple[float, float]:
     """Images a second on an H200 in bfloat16: at its full rates, and at the shares of them that
     such work reaches (40 % of the products in the vision tower, 55 % in the encoder, 60 % of the
-    bandwidth, and 0.3 ms for each step of 256 answers). Reckoned, not measured."""
+    bandwidth, and 0.3 ms for each step of 256 beams). Reckoned, not measured."""
     decoder, read = DECODER * beams, CROSS_BYTES[beams]
     floor = (VISION + ENCODER + CROSS + decoder) * 1e9 / H200_FLOPS + read / H200_BYTES
     likely = VISION * 1e9 / (0.4 * H200_FLOPS) + (ENCODER + CROSS) * 1e9 / (0.55 * H200_FLOPS)
-    likely += read / (0.6 * H200_BYTES) + 0.3e-3 * TOKENS / 256
+    likely += read / (0.6 * H200_BYTES) + 0.3e-3 * TOKENS * beams / 256
     return 1 / floor, 1 / likely
