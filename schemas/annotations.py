@@ -16,14 +16,13 @@ from schemas.columns import (
     Numbers,
     Rows,
     finite_rows,
-    group_codes,
     is_in,
     numbers,
 )
+from schemas.keys import KEY, LabelKeys
 from schemas.tables import HUMAN, LABEL_TABLES, REJECTIONS, TABLES, VERDICT_ROWS
 
 Row = Mapping[str, Any]
-_KEY = ["image_id", "source", "label_no"]
 
 
 @dataclass(frozen=True)
@@ -59,11 +58,17 @@ class Annotations:
         copy = replace(self, **tables)
         if tables.keys().isdisjoint(("images", "regions")):
             copy._measured.update(self._measured)
+        copy._keys.update({k: v for k, v in self._keys.items() if LABEL_TABLES[k] not in tables})
         return copy
 
     @cached_property
     def _kept(self) -> dict[str, Flags]:
         """`kept_mask` by kind, once it was asked for: rule after rule asks again."""
+        return {}
+
+    @cached_property
+    def _keys(self) -> dict[str, LabelKeys]:
+        """What `kept_mask` compares by, likewise."""
         return {}
 
     @cached_property
@@ -162,13 +167,10 @@ def _kept_mask(annotations: Annotations, kind: str) -> Flags:
     rejecting = is_in(verdicts["verdict"], REJECTIONS) & is_in(verdicts["kind"], (kind,))
     if not rejecting.any():
         return np.ones(len(labels), dtype=bool)
-    rejected = verdicts.select(_KEY).filter(pa.array(rejecting))
-    keys = group_codes(
-        [pa.chunked_array([*labels[name].chunks, *rejected[name].chunks]) for name in _KEY]
-    )
-    gone = np.zeros(len(keys), dtype=bool)
-    gone[keys[len(labels) :]] = True
-    return ~gone[keys[: len(labels)]]
+    if kind not in annotations._keys:
+        annotations._keys[kind] = LabelKeys.of(labels)
+    keys = annotations._keys[kind]
+    return ~keys.among(keys.find(verdicts.select(KEY).filter(pa.array(rejecting))))
 
 
 def rows_of(labels: pa.Table, image_id: Column, source: Column, label_no: Column) -> Rows:
