@@ -159,7 +159,9 @@ def test_packed_encoders_compute_the_same_and_leave_the_model_alone(
     with torch.inference_mode():
         encoders = TorchEncoders(loaded)
         assert encoders.prompts_at_once == 1
-        assert any(isinstance(part, PackedLinear) for part in encoders._tower.modules())
+        for module in (encoders._tower, encoders._encoder):
+            packed = [part for part in module.modules() if isinstance(part, PackedLinear)]
+            assert {part.activation for part in packed} == {"none", "gelu"}
         features = encoders.encode_images(pictures[:1])
         states, _ = encoders.encode_prompts(prompts[:1], features)
         pixels = loaded.image_processor(images=pictures[:1], return_tensors="pt")["pixel_values"]
