@@ -83,11 +83,12 @@ def best_sighting(places: Places, witnesses: Places, *, named: bool = True) -> S
     for one, other in _joined(*keys):
         label, witness = mine[one], theirs[other]
         overlap = aligned_iou(places.bins[label], witnesses.bins[witness])
+        met = np.flatnonzero(overlap > 0)
         if named:
-            overlap = np.where(places.agrees(label, witnesses, witness), overlap, 0)
+            met = met[places.agrees(label[met], witnesses, witness[met])]
+        label, witness, overlap = label[met], witness[met], overlap[met]
         order = np.lexsort((witness, -overlap, label))
         first = order[np.flatnonzero(np.diff(label[order], prepend=-1))]
-        first = first[overlap[first] > 0]
         row[label[first]], best[label[first]] = witness[first], overlap[first]
     return Sighting(row, best)
 
