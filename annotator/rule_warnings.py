@@ -124,7 +124,8 @@ def _listening(judge: AnyJudge, heard: set[tuple[str, str]]) -> AnyJudge:
 
             return super().verdicts(labels, kind, noted())
 
-    return Listening.model_construct(**dict(judge))
+    listening: AnyJudge = Listening.model_construct(**dict(judge))
+    return listening
 
 
 _LABEL = {"image_id": "sample/0", "source": MODEL, "label_no": 0, "score": 0.5}
