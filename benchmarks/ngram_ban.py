@@ -19,8 +19,8 @@ from known_answers import Exam, Ways, decoding, table
 
 from annotator.embedded.export import CHECKPOINT
 from stages.base import Model
-from stages.florence2.checkpoint import load_checkpoint
 from stages.florence2.engine import Engine
+from stages.florence2.loading import load_checkpoint
 
 LONGEST = 320
 """Tokens: some forty boxes, as the pipeline `bccd`."""

@@ -16,9 +16,9 @@ from known_answers import Exam, decoding, table
 
 from annotator.embedded.export import CHECKPOINT
 from stages.base import Model
-from stages.florence2.checkpoint import load_checkpoint
 from stages.florence2.encoders import open_encoders
 from stages.florence2.engine import Engine
+from stages.florence2.loading import load_checkpoint
 
 WAYS = {
     "float32": Model(checkpoint="", device="cpu"),

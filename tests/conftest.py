@@ -59,7 +59,7 @@ def vocabulary(florence_tokenizer):
 @pytest.fixture(scope="session")
 def lively(lively_checkpoint: Path):
     from stages.base import Model
-    from stages.florence2.checkpoint import load_checkpoint
+    from stages.florence2.loading import load_checkpoint
 
     return load_checkpoint(Model(checkpoint=str(lively_checkpoint), device="cpu"))
 

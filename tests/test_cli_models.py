@@ -10,7 +10,7 @@ from annotator.embedded.export import CHECKPOINT
 from annotator.errors import ConfigError
 from stages.base import Model
 from stages.errors import StageError
-from stages.florence2.checkpoint import load_checkpoint
+from stages.florence2.loading import load_checkpoint
 from stages.florence2.portable import VISION_TOWER
 from stages.florence2.portable_files import EQUAL, largest_difference
 

@@ -6,7 +6,7 @@ import torch
 from stages.base import Model
 from stages.errors import StageError
 from stages.florence2.canary import check_answers
-from stages.florence2.checkpoint import load_checkpoint
+from stages.florence2.loading import load_checkpoint
 
 
 @pytest.fixture

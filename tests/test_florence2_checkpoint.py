@@ -11,7 +11,8 @@ from safetensors.torch import load_file, save_file
 
 from stages.base import Model
 from stages.errors import StageError
-from stages.florence2.checkpoint import identity, load_checkpoint
+from stages.florence2.checkpoint import identity
+from stages.florence2.loading import load_checkpoint
 from stages.florence2.stage import Florence2
 
 SHARED = "model.language_model.shared.weight"

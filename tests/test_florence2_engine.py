@@ -4,9 +4,9 @@ import torch
 from transformers import AutoProcessor, GenerationConfig
 
 from stages.base import Model
-from stages.florence2.checkpoint import load_checkpoint
 from stages.florence2.encoders import TorchEncoders
 from stages.florence2.engine import Decoding, Engine, Request
+from stages.florence2.loading import load_checkpoint
 from stages.florence2.packed import PackedLinear, can_pack
 from stages.florence2.prompts import TASKS, build_prompt
 

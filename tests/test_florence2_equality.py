@@ -21,8 +21,8 @@ import annotator.embedded
 from annotator.scenes.draw import draw_scene
 from annotator.scenes.questions import ask
 from stages.base import Model
-from stages.florence2.checkpoint import load_checkpoint
 from stages.florence2.engine import Decoding, Engine, Request
+from stages.florence2.loading import load_checkpoint
 from stages.florence2.prompts import TASKS
 from stages.florence2.reference import Reference
 

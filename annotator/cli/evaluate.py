@@ -99,7 +99,7 @@ def _check_options(ctx: click.Context, truth: str) -> None:
 
 def _on_scenes(model: str, config: Path, scenes: int, difficulty: float, as_json: bool) -> None:
     from annotator.evaluation.scenes import evaluate_scenes
-    from stages.florence2.checkpoint import load_checkpoint
+    from stages.florence2.loading import load_checkpoint
 
     checkpoint = load_checkpoint(find_model(model, config))
     started = time.monotonic()

@@ -37,7 +37,7 @@ def export(name: str, folder: Path, config: Path) -> None:
       annotator models export embedded onnx/embedded
       annotator models export florence-community/Florence-2-base-ft onnx/base
     """
-    from stages.florence2.checkpoint import load_checkpoint
+    from stages.florence2.loading import load_checkpoint
     from stages.florence2.portable_files import export_files
 
     model = find_model(name, config)
