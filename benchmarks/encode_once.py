@@ -24,9 +24,10 @@ from transformers import AutoProcessor, GenerationConfig
 from annotator.embedded.build import build_checkpoint
 from stages.base import Model
 from stages.florence2.checkpoint import Checkpoint
-from stages.florence2.engine import Decoding, Engine, Request
+from stages.florence2.engine import Decoding, Engine
 from stages.florence2.loading import load_checkpoint
 from stages.florence2.prompts import TASKS, Task
+from stages.florence2.requests import Request
 
 CAPTION = "A large red circle is at the left of a small blue star on a gray background."
 MENU: dict[Task, str | None] = {

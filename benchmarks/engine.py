@@ -32,8 +32,8 @@ from florence2_base import MENU, made_up_images, make_checkpoint
 from PIL import Image
 
 from stages.florence2.checkpoint import Checkpoint
-from stages.florence2.engine import Request
 from stages.florence2.reference import Reference
+from stages.florence2.requests import Request
 
 
 def main() -> None:

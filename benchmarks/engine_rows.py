@@ -15,7 +15,8 @@ from PIL import Image
 
 from stages.florence2.checkpoint import Checkpoint
 from stages.florence2.encoders import open_encoders
-from stages.florence2.engine import Decoding, Engine, Request
+from stages.florence2.engine import Decoding, Engine
+from stages.florence2.requests import Request
 
 
 @dataclass(frozen=True)

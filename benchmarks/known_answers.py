@@ -19,9 +19,10 @@ from annotator.shard_addresses import expand_shards
 from annotator.shards import read_shard
 from schemas.boxes import iou
 from schemas.samples import Sample, decode_image
-from stages.florence2.engine import Decoding, Engine, Request, Result
+from stages.florence2.engine import Decoding, Engine
 from stages.florence2.grammar import Instance
 from stages.florence2.prompts import TASKS, Task
+from stages.florence2.requests import Request, Result
 from stages.florence2.scores import region_scores, text_scores
 from stages.florence2.targets import boxes_target
 

@@ -70,9 +70,9 @@ def answered(vocabulary, florence_tokenizer):
     probability."""
     import numpy as np
 
-    from stages.florence2.engine import Result
     from stages.florence2.grammar import parse_answer
     from stages.florence2.prompts import TASKS, Prompt
+    from stages.florence2.requests import Result
     from stages.florence2.scores import TokenScores
 
     def make(request, written, *, probability=0.5, limit=1000, cut=False):

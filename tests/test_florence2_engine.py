@@ -5,10 +5,11 @@ from transformers import AutoProcessor, GenerationConfig
 
 from stages.base import Model
 from stages.florence2.encoders import TorchEncoders
-from stages.florence2.engine import Decoding, Engine, Request
+from stages.florence2.engine import Decoding, Engine
 from stages.florence2.loading import load_checkpoint
 from stages.florence2.packed import PackedLinear, can_pack
 from stages.florence2.prompts import TASKS, build_prompt
+from stages.florence2.requests import Request
 
 LIMITS = dict.fromkeys(TASKS, 24)
 GROUNDING = "caption_to_phrase_grounding"

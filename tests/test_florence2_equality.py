@@ -21,10 +21,11 @@ import annotator.embedded
 from annotator.scenes.draw import draw_scene
 from annotator.scenes.questions import ask
 from stages.base import Model
-from stages.florence2.engine import Decoding, Engine, Request
+from stages.florence2.engine import Decoding, Engine
 from stages.florence2.loading import load_checkpoint
 from stages.florence2.prompts import TASKS
 from stages.florence2.reference import Reference
+from stages.florence2.requests import Request
 
 SCENES = range(*map(int, os.environ.get("EQUALITY_SCENES", "4-5").split("-")))
 CHECKPOINT = Path(annotator.embedded.__file__).parent / "checkpoint"

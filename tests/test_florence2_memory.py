@@ -15,9 +15,10 @@ from PIL import Image
 import annotator.embedded
 from annotator.scenes.draw import draw_scene
 from stages.base import Model
-from stages.florence2.engine import Decoding, Engine, Request
+from stages.florence2.engine import Decoding, Engine
 from stages.florence2.loading import load_checkpoint
 from stages.florence2.prompts import TASKS
+from stages.florence2.requests import Request
 
 SCENES, SLOTS, ROOTS = 300, 6, ("caption", "od")
 GROUNDING = "caption_to_phrase_grounding"

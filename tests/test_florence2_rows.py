@@ -1,6 +1,6 @@
 import pytest
 
-from stages.florence2.engine import Request
+from stages.florence2.requests import Request
 from stages.florence2.rows import answers_to_rows
 from stages.florence2.tiling import View
 

@@ -10,9 +10,10 @@ from torch.utils._pytree import tree_leaves
 from stages.base import Model
 from stages.florence2.beams import Rules, step
 from stages.florence2.decoder import Decoder
-from stages.florence2.engine import Decoding, Engine, Request
+from stages.florence2.engine import Decoding, Engine
 from stages.florence2.loading import load_checkpoint
 from stages.florence2.prompts import TASKS
+from stages.florence2.requests import Request
 from stages.florence2.slots import Slots
 from stages.florence2.steps import AT_ONCE, Steps
 

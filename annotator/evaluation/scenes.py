@@ -10,8 +10,9 @@ from annotator.evaluation.measures import Figures, Reply, measure, true_answer
 from annotator.scenes.draw import Scene, draw_scene
 from annotator.scenes.questions import Question, ask
 from stages.florence2.checkpoint import Checkpoint
-from stages.florence2.engine import Decoding, Engine, Request, Result
+from stages.florence2.engine import Decoding, Engine
 from stages.florence2.prompts import TASKS, Task
+from stages.florence2.requests import Request, Result
 from stages.florence2.scores import region_scores
 
 LONGEST_ANSWER = 160

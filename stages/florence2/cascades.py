@@ -11,7 +11,6 @@ from dataclasses import dataclass
 import numpy as np
 
 from schemas.boxes import iou, pixels_to_bins
-from stages.florence2.engine import Request, Result
 from stages.florence2.grammar import Instance
 from stages.florence2.options import Options
 from stages.florence2.prompts import (
@@ -23,6 +22,7 @@ from stages.florence2.prompts import (
     Bins,
     Task,
 )
+from stages.florence2.requests import Request, Result
 from stages.florence2.scores import region_scores
 from stages.florence2.spans import plain
 from stages.florence2.tiling import View

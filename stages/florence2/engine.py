@@ -1,7 +1,7 @@
 """Encode once, ask many: a queue of requests about images, answered from one encoding of each."""
 
 from collections import deque
-from collections.abc import Callable, Hashable, Iterable, Iterator, Mapping
+from collections.abc import Iterable, Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import dataclass
 
@@ -11,8 +11,9 @@ from stages.florence2.beams import Rules
 from stages.florence2.checkpoint import Checkpoint
 from stages.florence2.continuous import ContinuousDecoding
 from stages.florence2.encoders import SMALL, Encoders, TorchEncoders
-from stages.florence2.grammar import Answer, parse_answer
-from stages.florence2.prompts import TASKS, About, Prompt, Task, build_prompt
+from stages.florence2.grammar import parse_answer
+from stages.florence2.prompts import TASKS, Prompt, Task, build_prompt
+from stages.florence2.requests import FollowUp, Request, Result
 from stages.florence2.scores import TokenScores
 from stages.florence2.waiting import Images, Job, Waiting
 
@@ -29,34 +30,6 @@ class Decoding:
     num_beams: int = 1
     no_repeat_ngram_size: int = 0
     early_stopping: bool = True
-
-
-@dataclass(frozen=True, slots=True)
-class Request:
-    """A task asked of one image, an index into the images of the run.
-
-    `about` is what a task with an input asks about. `parents` say which labels those are, for
-    whoever reads the result; the engine does not look at them.
-    """
-
-    image: int
-    task: Task
-    about: About = None
-    parents: tuple[Hashable, ...] = ()
-
-
-@dataclass(frozen=True, slots=True)
-class Result:
-    """`tokens` are the generated ones up to and including `</s>`; `scores` are aligned to them."""
-
-    request: Request
-    prompt: Prompt
-    tokens: tuple[int, ...]
-    answer: Answer
-    scores: TokenScores
-
-
-FollowUp = Callable[[Result], Iterable[Request]]
 
 
 @contextmanager

@@ -6,8 +6,9 @@ from transformers import GenerationConfig
 from transformers.modeling_outputs import BaseModelOutputWithPooling
 
 from stages.florence2.checkpoint import Checkpoint
-from stages.florence2.engine import Decoding, Request
+from stages.florence2.engine import Decoding
 from stages.florence2.prompts import build_prompt
+from stages.florence2.requests import Request
 
 TIE = 1e-3
 """Logits closer than this may be ordered either way by float32 sums in another order."""

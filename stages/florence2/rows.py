@@ -7,7 +7,6 @@ from typing import Any
 from schemas.annotations import Annotations
 from schemas.ids import local_id
 from schemas.tables import MODEL
-from stages.florence2.engine import Result
 from stages.florence2.grammar import Instance
 from stages.florence2.prompts import (
     CAPTION_LEVELS,
@@ -18,6 +17,7 @@ from stages.florence2.prompts import (
     TASKS,
     Task,
 )
+from stages.florence2.requests import Result
 from stages.florence2.scores import RegionScores, region_scores, text_scores
 from stages.florence2.spans import phrase_spans, plain
 from stages.florence2.tiling import View

@@ -13,9 +13,10 @@ from schemas.samples import Sample, decode_image
 from stages.base import Model
 from stages.florence2.cascades import Inquiry, KnownRegion
 from stages.florence2.encoders import open_encoders
-from stages.florence2.engine import Decoding, Engine, Request, Result
+from stages.florence2.engine import Decoding, Engine
 from stages.florence2.loading import load_checkpoint
 from stages.florence2.options import Options
+from stages.florence2.requests import Request, Result
 from stages.florence2.rows import answers_to_rows
 from stages.florence2.tiling import Views, tiles_of
 

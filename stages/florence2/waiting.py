@@ -4,16 +4,14 @@ import itertools
 from collections import Counter, deque
 from collections.abc import Callable, Iterable
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, Protocol
+from typing import Protocol
 
 import torch
 from PIL import Image
 
 from stages.florence2.encoders import Encoders
 from stages.florence2.prompts import Prompt
-
-if TYPE_CHECKING:
-    from stages.florence2.engine import Request
+from stages.florence2.requests import Request
 
 ALIKE = 16
 """Prompts are encoded together when their lengths lie in the same span of so many tokens."""
@@ -29,7 +27,7 @@ class Images(Protocol):
 class Job:
     """A request whose image is encoded and whose prompt is written."""
 
-    request: "Request"
+    request: Request
     prompt: Prompt
     features: torch.Tensor
 
@@ -44,10 +42,10 @@ class Waiting:
 
     def __init__(
         self,
-        requests: Iterable["Request"],
+        requests: Iterable[Request],
         images: Images,
         encoders: Encoders,
-        write: Callable[["Request", int], Prompt],
+        write: Callable[[Request, int], Prompt],
         depth: int,
     ) -> None:
         self._source = iter(requests)
@@ -75,7 +73,7 @@ class Waiting:
             self._claims[request.image] += 1
             self._queue.append(request)
 
-    def put_first(self, requests: Iterable["Request"]) -> None:
+    def put_first(self, requests: Iterable[Request]) -> None:
         """Ahead of all others, in their order, so that an image is done with early."""
         urgent = list(requests)
         self._claims.update(request.image for request in urgent)
@@ -92,11 +90,11 @@ class Waiting:
         self._queue = deque(request for request in self._queue if id(request) not in gone)
         return [Job(r, self._prompts.pop(id(r)), self.features[r.image]) for r in taken]
 
-    def finished(self, request: "Request") -> None:
+    def finished(self, request: Request) -> None:
         """Nothing more will be asked because of this request that has not been put first."""
         self._release(request.image)
 
-    def _span(self, request: "Request") -> int:
+    def _span(self, request: Request) -> int:
         key = id(request)
         if key not in self._prompts:
             self._prompts[key] = self._write(request, len(self.features[request.image]))
