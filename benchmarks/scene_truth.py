@@ -34,7 +34,7 @@ from annotator.evaluation.tables import found_and_true
 from annotator.scenes import language, world
 from annotator.scenes.draw import Scene, Thing
 from annotator.scenes.source import parse_shard, ref_of, scenes_of
-from schemas.annotations import Annotations, local_ids, table_of
+from schemas.annotations import Annotations, local_ids, region_labels, table_of
 from schemas.boxes import iou
 from schemas.columns import Flags, is_in
 from schemas.ids import image_id
@@ -232,7 +232,7 @@ def asked_apart(regions: pa.Table) -> pa.Table:
     grounded one the thing that its phrase names."""
     answer = (regions["image_id"], regions["task"], regions["parent"])
     image = pc.binary_join_element_wise(*answer, "/", null_handling="replace")
-    said = pc.coalesce(regions["category"], regions["text"], pa.scalar(""))
+    said = pc.fill_null(region_labels(regions), "")
     named = [next(iter(names_in(words)), words) for words in said.to_pylist()]
     grounded = pc.fill_null(pc.equal(regions["task"], GROUNDING), False)
     return (

@@ -20,7 +20,7 @@ from schemas.columns import (
     numbers,
 )
 from schemas.keys import KEY, LabelKeys
-from schemas.tables import HUMAN, LABEL_TABLES, REJECTIONS, TABLES, VERDICT_ROWS
+from schemas.tables import LABEL_TABLES, REJECTIONS, TABLES
 
 Row = Mapping[str, Any]
 
@@ -98,58 +98,6 @@ def table_of(name: str, rows: Iterable[Row]) -> pa.Table:
     return pa.Table.from_pylist(rows, schema=schema)
 
 
-def verdict_rows(
-    labels: pa.Table,
-    kind: str,
-    rejected: np.ndarray,
-    *,
-    filter: str,
-    verdict: str,
-    values: np.ndarray | float,
-    threshold: np.ndarray | float | None,
-    details: Sequence[str | None] | pa.Array | None = None,
-) -> pa.Table:
-    """Verdicts of one rule on the rows of `labels` where `rejected` (bool, one per row) is True.
-
-    `values`, `details` and a `threshold` that is an array have one entry per row of `labels`; NaN
-    becomes NULL. A human label is never rejected: the rule's verdict on it becomes a flag.
-    """
-    picked = np.flatnonzero(rejected)
-    chosen = labels.select(["image_id", "source", "label_no", "shard"]).take(picked)
-    count = len(picked)
-    verdicts = pc.if_else(pc.fill_null(pc.equal(chosen["source"], HUMAN), False), "flag", verdict)
-    limits = np.nan if threshold is None else threshold
-    columns = {
-        "image_id": chosen["image_id"],
-        "kind": pa.repeat(kind, count),
-        "source": chosen["source"],
-        "label_no": chosen["label_no"],
-        "shard": chosen["shard"],
-        "filter": pa.repeat(filter, count),
-        "verdict": verdicts,
-        "value": _picked_numbers(values, len(labels), picked),
-        "threshold": _picked_numbers(limits, len(labels), picked),
-        "detail": _picked_strings(details, picked),
-        "recipe": pa.nulls(count, pa.string()),
-    }
-    return pa.table(columns, schema=VERDICT_ROWS)
-
-
-def _picked_numbers(values: np.ndarray | float, rows: int, picked: np.ndarray) -> pa.Array:
-    every = np.broadcast_to(np.asarray(values, dtype=np.float64), rows)
-    return pa.array(every[picked], pa.float64(), from_pandas=True)
-
-
-def _picked_strings(
-    details: Sequence[str | None] | pa.Array | None, picked: np.ndarray
-) -> pa.Array:
-    if details is None:
-        return pa.nulls(len(picked), pa.string())
-    if isinstance(details, pa.Array):
-        return details.take(picked)
-    return pa.array([details[int(row)] for row in picked], pa.string())
-
-
 def kept_mask(annotations: Annotations, kind: str) -> Flags:
     """One bool per row of the labels of a kind, in their order: without a rejecting verdict?
 
@@ -195,6 +143,11 @@ def local_ids(labels: pa.Table, kind: str) -> pa.Array:
         labels["source"], kind, number, "/", null_handling="replace"
     )
     return joined.combine_chunks()
+
+
+def region_labels(regions: pa.Table) -> pa.Array:
+    """The category or else the text of each, NULL where it has neither."""
+    return pc.coalesce(regions["category"], regions["text"]).combine_chunks()
 
 
 def bbox_xyxy(regions: pa.Table) -> Numbers:

@@ -9,10 +9,11 @@ import numpy as np
 import pyarrow as pa
 from pydantic import BaseModel, ConfigDict, Field, model_validator
 
-from schemas.annotations import Annotations, verdict_rows
+from schemas.annotations import Annotations
 from schemas.columns import Flags
 from schemas.samples import Sample
 from schemas.tables import VERDICT_ROWS, VERDICTS
+from schemas.verdicts import verdict_rows
 
 
 class Model(BaseModel):

@@ -8,7 +8,7 @@ import pyarrow as pa
 import pyarrow.compute as pc
 from pydantic import Field
 
-from schemas.annotations import Annotations, kept_mask, local_ids, region_bins
+from schemas.annotations import Annotations, kept_mask, local_ids, region_bins, region_labels
 from schemas.columns import Flags, is_in
 from schemas.tables import HUMAN
 from stages.base import Finding, Judge, Model
@@ -86,6 +86,5 @@ class FindConsensus(Judge):
 
     def _places(self, annotations: Annotations) -> Places:
         regions = annotations.regions
-        label = pc.coalesce(regions["category"], regions["text"])
-        noun = parse(language_named(self.parser), label).heads()
+        noun = parse(language_named(self.parser), region_labels(regions)).heads()
         return Places.of(regions["image_id"].combine_chunks(), region_bins(annotations), noun)

@@ -5,11 +5,10 @@ from typing import ClassVar, Literal
 
 import numpy as np
 import pyarrow as pa
-import pyarrow.compute as pc
 from pydantic import Field
 from scipy.optimize import linear_sum_assignment
 
-from schemas.annotations import Annotations, kept_mask, local_ids, region_bins
+from schemas.annotations import Annotations, kept_mask, local_ids, region_bins, region_labels
 from schemas.boxes import Floats, competing_pairs
 from schemas.columns import Flags, Rows, dense, flags, group_codes, is_in
 from schemas.tables import HUMAN
@@ -72,7 +71,7 @@ class MergeHuman(Judge):
         human, model = touching.winner, touching.loser
         small = np.minimum(side[human], side[model]) < self.small_side
         limit = np.where(small, self.min_iou_small, self.min_iou)
-        label = group_codes([comparable(pc.coalesce(regions["category"], regions["text"]))])
+        label = group_codes([comparable(region_labels(regions))])
         agree = label[human] == label[model]
         source = group_codes([regions["image_id"], regions["source"]])
         pairs = _Pairs(human, model, source[model], touching.iou, limit, agree)

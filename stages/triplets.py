@@ -5,9 +5,8 @@ from functools import cached_property
 
 import numpy as np
 import pyarrow as pa
-import pyarrow.compute as pc
 
-from schemas.annotations import Annotations, region_bins, rows_of
+from schemas.annotations import Annotations, region_bins, region_labels, rows_of
 from schemas.boxes import Floats
 from schemas.columns import Flags, Numbers, Rows, dense, group_codes, numbers
 from stages.language import language_named, parse
@@ -59,8 +58,7 @@ class Triplets:
     @cached_property
     def labels(self) -> pa.Array:
         """What each region says, NULL where it says nothing."""
-        regions = self.annotations.regions
-        return pc.coalesce(regions["category"], regions["text"]).combine_chunks()
+        return region_labels(self.annotations.regions)
 
     @cached_property
     def named(self) -> Parsed:

@@ -5,9 +5,8 @@ from dataclasses import dataclass
 
 import numpy as np
 import pyarrow as pa
-import pyarrow.compute as pc
 
-from schemas.annotations import Annotations, kept_mask, region_bins
+from schemas.annotations import Annotations, kept_mask, region_bins, region_labels
 from schemas.boxes import Floats
 from schemas.columns import Flags, Rows, is_in
 from stages.base import Finding
@@ -40,7 +39,7 @@ class Named:
     @classmethod
     def of(cls, annotations: Annotations, parser: str) -> "Named":
         regions = annotations.regions
-        label = pc.coalesce(regions["category"], regions["text"]).combine_chunks()
+        label = region_labels(regions)
         noun = parse(language_named(parser), label).heads()
         image_id = regions["image_id"].combine_chunks()
         places = Places.of(image_id, region_bins(annotations), noun)

@@ -8,7 +8,7 @@ import numpy as np
 import pyarrow as pa
 import pyarrow.compute as pc
 
-from schemas.annotations import Annotations, kept_mask
+from schemas.annotations import Annotations, kept_mask, region_labels
 from schemas.columns import Flags, Rows, group_codes, is_in
 from stages.base import Finding
 from stages.language import (
@@ -106,8 +106,7 @@ def _mentions_and_regions(captions: Captions) -> tuple[Places, Places]:
     """The mentions, and the kept regions that may show them; boxes play no part."""
     annotations = captions.annotations
     regions = annotations.regions
-    label = pc.coalesce(regions["category"], regions["text"])
-    heads = parse(language_named(captions.parser), label).heads()
+    heads = parse(language_named(captions.parser), region_labels(regions)).heads()
     showing = pa.array(is_in(regions["task"], _SHOWING) & kept_mask(annotations, "region"))
     regions, heads = regions.filter(showing), heads.filter(showing)
     image_id = annotations.texts["image_id"].combine_chunks().take(pa.array(captions.text_row))

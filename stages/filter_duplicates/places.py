@@ -12,6 +12,7 @@ from schemas.annotations import (
     image_sizes,
     local_ids,
     region_bins,
+    region_labels,
     score_ranks,
 )
 from schemas.boxes import Floats, Pairs, aligned_ios, area, competing_pairs, per_row
@@ -81,7 +82,7 @@ class Places:
         group = group_codes(
             [regions[name] for name in ("image_id", "source", *(() if across_tasks else ANSWER))]
         )
-        labels = pc.coalesce(regions["category"], regions["text"], pa.scalar("")).combine_chunks()
+        labels = pc.fill_null(region_labels(regions), "")
         rank = score_ranks(regions)
         return cls(
             names=local_ids(regions, "region"),

@@ -6,7 +6,7 @@ import numpy as np
 import pyarrow as pa
 import pyarrow.compute as pc
 
-from schemas.annotations import Annotations, bbox_xyxy, image_sizes, region_bins
+from schemas.annotations import Annotations, bbox_xyxy, image_sizes, region_bins, region_labels
 from schemas.boxes import BINS, THOUSANDTHS, Floats, area
 from schemas.columns import Flags, Numbers, finite_rows, flags, is_in, numbers
 from schemas.outlines import CORNERS, Parts, convexity, text_heights
@@ -109,8 +109,7 @@ class Labels:
 
     @classmethod
     def of(cls, regions: pa.Table) -> "Labels":
-        label = pc.coalesce(regions["category"], regions["text"], pa.scalar(""))
-        encoded = label.combine_chunks().dictionary_encode()
+        encoded = pc.fill_null(region_labels(regions), "").dictionary_encode()
         return cls(encoded.dictionary, encoded.indices)
 
     @property
