@@ -7,12 +7,13 @@ from functools import cached_property
 
 import numpy as np
 import pyarrow as pa
+import pyarrow.compute as pc
 
 from schemas.columns import Flags, Rows, is_in
 
 _SPACE, _WORD, _MARK = 0, 1, 2
 _INNER = [ord(mark) for mark in "'\N{RIGHT SINGLE QUOTATION MARK}-"]
-_ENDS = (".", "!", "?")
+_ENDS = [ord(mark) for mark in ".!?"]
 _BETWEEN = "\n"
 
 
@@ -61,30 +62,31 @@ def split(texts: pa.Array) -> Words:
     strings = texts.to_pylist()
     joined = _BETWEEN.join(strings)
     codes = np.frombuffer(joined.encode("utf-32-le"), dtype=np.uint32)
-    lengths = np.array([len(text) for text in strings], dtype=np.int64)
+    lengths = pc.utf8_length(texts).to_numpy().astype(np.int64)
     place = np.cumsum(lengths + len(_BETWEEN)) - lengths - len(_BETWEEN)
     kind = _kinds(codes)
-    begins = (kind != _SPACE) & ((kind == _MARK) | (np.roll(kind, 1) != kind))
-    begins[:1] = kind[:1] != _SPACE
-    ends = (kind != _SPACE) & ((kind == _MARK) | (np.roll(kind, -1) != kind))
-    ends[-1:] = kind[-1:] != _SPACE
-    start, end = np.flatnonzero(begins), np.flatnonzero(ends) + 1
-    word = _sliced(joined, codes, kind != _SPACE, start, end)
-    text = np.searchsorted(place, start, side="right") - 1
+    told, edge = kind != _SPACE, np.ones(len(kind) + 1, dtype=bool)
+    edge[1:-1] = (kind[1:] != kind[:-1]) | (kind[1:] == _MARK)
+    start, end = np.flatnonzero(told & edge[:-1]), np.flatnonzero(told & edge[1:]) + 1
+    word, stops = _sliced(joined, codes, told, start, end), np.isin(codes[start], _ENDS)
+    text = np.repeat(
+        np.arange(len(place)), np.diff(np.searchsorted(start, place), append=len(start))
+    )
     start, end = start - place[text], end - place[text]
-    return Words(text, start, end, word, _sentences(text, start, end, word))
+    return Words(text, start, end, word, _sentences(text, start, end, stops))
 
 
 def _kinds(codes: np.ndarray) -> np.ndarray:
     """Of each character; a hyphen or an apostrophe between two letters belongs to the word."""
     table = np.zeros(codes.max(initial=0) + 1, dtype=np.uint8)
-    distinct = np.flatnonzero(np.bincount(codes))
+    table[codes] = 1
+    distinct = np.flatnonzero(table)
     table[distinct] = [_kind(chr(code)) for code in distinct.tolist()]
     kind = table[codes]
-    inner = np.isin(codes, _INNER)
-    inner[:1] = inner[-1:] = False
-    inner &= (np.roll(kind, 1) == _WORD) & (np.roll(kind, -1) == _WORD)
-    return np.where(inner, np.uint8(_WORD), kind)
+    marks = np.flatnonzero(kind[1:-1] == _MARK) + 1
+    inner = marks[(kind[marks - 1] == _WORD) & (kind[marks + 1] == _WORD)]
+    kind[inner[np.isin(codes[inner], _INNER)]] = _WORD
+    return np.asarray(kind)
 
 
 def _kind(character: str) -> int:
@@ -96,21 +98,20 @@ def _kind(character: str) -> int:
 
 def _sliced(joined: str, codes: np.ndarray, told: Flags, start: Rows, end: Rows) -> pa.Array:
     """The pieces [start, end) of the text, which are all that is `told` of it."""
-    if joined.isascii():
-        sizes, written = told.astype(np.int64), told
-    else:
+    sizes, written = end - start, told
+    if not joined.isascii():
         width = 1 + (codes >= 0x80) + (codes >= 0x800) + (codes >= 0x10000).astype(np.int64)
-        sizes, written = width * told, np.repeat(told, width)
+        upto = np.append(0, np.cumsum(width))
+        sizes, written = upto[end] - upto[start], np.repeat(told, width)
     content = np.frombuffer(joined.encode(), dtype=np.uint8)[written]
-    upto = np.concatenate([[0], np.cumsum(sizes)])
-    offsets = np.concatenate([upto[start], upto[-1:]]).astype(np.int32)
+    offsets = np.append(0, np.cumsum(sizes)).astype(np.int32)
     return pa.StringArray.from_buffers(len(start), pa.py_buffer(offsets), pa.py_buffer(content))
 
 
-def _sentences(text: Rows, start: Rows, end: Rows, word: pa.Array) -> Rows:
+def _sentences(text: Rows, start: Rows, end: Rows, stops: Flags) -> Rows:
     """A sentence ends with its mark and the space after it, so not within `3.5`, and with its
     text."""
     if not len(text):
         return np.empty(0, dtype=np.int64)
-    closed = is_in(word, _ENDS)[:-1] & (start[1:] > end[:-1])
+    closed = stops[:-1] & (start[1:] > end[:-1])
     return np.concatenate([[0], np.cumsum(closed | (text[1:] != text[:-1]))])
