@@ -10,7 +10,7 @@ from pydantic import AfterValidator, Field
 
 from schemas.annotations import Annotations
 from schemas.columns import Column, Flags, Numbers, is_in, numbers
-from schemas.quantiles import count_scores, lowest_share
+from schemas.quantiles import count_scores_by, lowest_shares
 from schemas.tables import HUMAN, LABEL_TABLES, VERDICT_ROWS
 from stages.base import Finding, Judge, normalise_task
 from stages.language import comparable
@@ -108,13 +108,13 @@ class FilterScores(Judge):
     def settled(self, measured: Sequence[dict[str, Any]]) -> Self:
         constants: dict[str, Any] = {}
         if self.lowest_share is not None and self.r7_limits is None:
-            constants["r7_limits"] = _limits_of(
+            constants["r7_limits"] = lowest_shares(
                 [part["r7"] for part in measured], self.lowest_share
             )
         if self.lowest_class_share is not None and self.r14_limits is None:
             parts = [part["r14"] for part in measured]
             least = self.min_class_scores
-            constants["r14_limits"] = _limits_of(parts, self.lowest_class_share, least)
+            constants["r14_limits"] = lowest_shares(parts, self.lowest_class_share, least)
         return self.model_copy(update=constants)
 
     def judge(self, annotations: Annotations) -> pa.Table:
@@ -187,27 +187,8 @@ def _joined(*columns: Column, null_handling: str = "emit_null") -> pa.Array:
 
 def _count_by(regions: pa.Table, key: pa.Array) -> dict[str, dict[str, int]]:
     """Counts of scores by key, of the regions that people did not draw."""
-    encoded = key.dictionary_encode()
-    rows = np.flatnonzero(~_human(regions) & np.asarray(key.is_valid()))
-    code = encoded.indices.take(pa.array(rows)).to_numpy()
-    order = np.argsort(code, kind="stable")
-    code, scores = code[order], numbers(regions["score"])[rows[order]]
-    starts = np.flatnonzero(np.diff(code, prepend=-1))
-    names = encoded.dictionary.take(pa.array(code[starts])).to_pylist()
-    parts = np.split(scores, starts[1:]) if len(starts) else []
-    return {name: count_scores(part) for name, part in zip(names, parts, strict=True)}
-
-
-def _limits_of(
-    parts: Sequence[dict[str, dict[str, int]]], share: float, least: int = 0
-) -> dict[str, float | None]:
-    """The score below which that share lies, of every key with so many scores."""
-    limits: dict[str, float | None] = {}
-    for name in sorted({name for part in parts for name in part}):
-        counts = [part[name] for part in parts if name in part]
-        if sum(sum(count.values()) for count in counts) >= least:
-            limits[name] = lowest_share(counts, share)
-    return limits
+    drawn = pa.array(~_human(regions))
+    return count_scores_by(key.filter(drawn), numbers(regions["score"].filter(drawn)))
 
 
 def _settled_limits(key: pa.Array, settled: dict[str, float | None]) -> Numbers:

@@ -1,9 +1,10 @@
 import json
 
 import numpy as np
+import pyarrow as pa
 import pytest
 
-from schemas.quantiles import count_scores, lowest_share
+from schemas.quantiles import count_scores, count_scores_by, lowest_share, lowest_shares
 
 SCORES = np.arange(1, 101) / 100
 
@@ -43,3 +44,14 @@ def test_there_may_be_nothing_below(scores):
 
 def test_odd_scores_are_counted_as_the_nearest_possible():
     assert sum(count_scores(np.array([np.nan, 0, 1, 2, np.inf, -1])).values()) == 5
+
+
+def test_each_key_has_its_own_limit_where_it_has_scores_enough():
+    key = pa.array(["a", "b", None, "a", "b", "a"])
+    scores = np.array([0.1, 0.4, 0.01, 0.2, 0.5, 0.3])
+    parts = [count_scores_by(key[:3], scores[:3]), count_scores_by(key[3:], scores[3:])]
+    assert [sorted(part) for part in parts] == [["a", "b"], ["a", "b"]]
+    limits = lowest_shares(parts, 0.34)
+    assert 0.1 < limits["a"] < 0.2
+    assert limits["b"] is None
+    assert list(lowest_shares(parts, 0.34, least=3)) == ["a"]

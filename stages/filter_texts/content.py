@@ -21,7 +21,7 @@ def things_and_actions(
 ) -> Iterator[Finding]:
     said = parsed.count() > 0
     objects, actions = parsed.count(Kind.OBJECT), parsed.count(Kind.ACTION)
-    complexity = np.nan_to_num(parsed.complexity(Kind.OBJECT))
+    complexity = np.nan_to_num(parsed.complexity(Kind.OBJECT)) if min_complexity else objects
     for level in CAPTION_LEVELS:
         rows = of_level(texts, level) & said
         if (most := max_objects.get(level)) is not None:

@@ -7,12 +7,12 @@ import pyarrow as pa
 from pydantic import Field, field_validator, model_validator
 
 from schemas.annotations import Annotations
+from schemas.quantiles import lowest_shares
 from stages.base import Judge, Model
 from stages.filter_texts import content, form, whole
 from stages.filter_texts.form import CAPTION_LEVELS
 from stages.language import CHUNKER, language_named, parse, parser_identity
-from stages.language.near_copies import shared_more_than
-from stages.language.templates import copied_more_than
+from stages.language.templates import counted_more_than
 
 PerLevel = dict[str, int] | None
 
@@ -146,12 +146,12 @@ class FilterTexts(Judge):
         constants: dict[str, Any] = {}
         if self._wants_scores and self.lowest_scores is not None:
             parts = [part["scores"] for part in measured]
-            constants["t9_limits"] = whole.least_sure(parts, self.lowest_scores)
+            constants["t9_limits"] = lowest_shares(parts, self.lowest_scores)
         if self._wants_copies and self.max_copies is not None:
             parts = [part["copies"] for part in measured]
-            constants["t12_copied"] = copied_more_than(self.max_copies, parts)
+            constants["t12_copied"] = counted_more_than(self.max_copies, parts)
             parts = [part["bands"] for part in measured]
-            constants["t12_shared"] = shared_more_than(self.max_copies, parts)
+            constants["t12_shared"] = counted_more_than(self.max_copies, parts)
         return self.model_copy(update=constants)
 
     @property

@@ -1,13 +1,13 @@
 """A text against the whole data set: the least sure (T9), copies and near copies (T12)."""
 
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Iterator, Mapping
 
 import numpy as np
 import pyarrow as pa
 import pyarrow.compute as pc
 
 from schemas.columns import is_in, numbers
-from schemas.quantiles import count_scores, lowest_share
+from schemas.quantiles import count_scores_by
 from schemas.tables import HUMAN
 from stages.base import Finding
 from stages.filter_texts import form
@@ -18,17 +18,8 @@ Counts = Mapping[str, int]
 
 def count_scores_by_maker(texts: pa.Table) -> dict[str, dict[str, int]]:
     """Of the texts that people did not write, by `source/task`."""
-    model = pc.fill_null(pc.not_equal(texts["source"], HUMAN), True)
-    made, scores = _made_by(texts.filter(model)), numbers(texts.filter(model)["score"])
-    return {
-        maker: count_scores(scores[is_in(made, (maker,))]) for maker in pc.unique(made).to_pylist()
-    }
-
-
-def least_sure(parts: Sequence[Mapping[str, Counts]], share: float) -> dict[str, float | None]:
-    """By `source/task` the score that this share of them lie below."""
-    made = sorted({maker for part in parts for maker in part})
-    return {maker: lowest_share([part.get(maker, {}) for part in parts], share) for maker in made}
+    model = texts.filter(pc.fill_null(pc.not_equal(texts["source"], HUMAN), True))
+    return count_scores_by(_made_by(model), numbers(model["score"]))
 
 
 def unsure(texts: pa.Table, limits: Mapping[str, float | None]) -> Iterator[Finding]:

@@ -5,8 +5,7 @@ words that are in both: 0.90 for s = 0.9, 0.52 for 0.8, 0.02 for 0.5.
 """
 
 import hashlib
-from collections import Counter
-from collections.abc import Iterable, Mapping
+from collections.abc import Mapping
 
 import numpy as np
 import pyarrow as pa
@@ -26,19 +25,11 @@ _NONE = np.uint64(0)
 def count_near(said: pa.Array) -> dict[str, int]:
     """How many `plain` texts share each band, the commonest first."""
     bands, of_row = _bands(said)
-    said, times = np.unique(bands[of_row].ravel(), return_counts=True)
-    counted = sorted(zip((-times).tolist(), said.tolist(), strict=True))
-    kept = [(name, -times) for times, name in counted if name != _NONE]
-    return {f"{name:016x}": times for name, times in kept[:MOST_COPIED]}
-
-
-def shared_more_than(limit: int, counts: Iterable[Mapping[str, int]]) -> dict[str, int]:
-    """The bands that more texts of all shards share."""
-    together: Counter[str] = Counter()
-    for part in counts:
-        together.update(part)
-    often = [(band, times) for band, times in together.items() if times > limit]
-    return dict(sorted(often, key=lambda band: (-band[1], band[0]))[:MOST_COPIED])
+    names, times = np.unique(bands[of_row].ravel(), return_counts=True)
+    order = np.lexsort((names, -times))
+    first = order[names[order] != _NONE][:MOST_COPIED]
+    named = [f"{name:016x}" for name in names[first].tolist()]
+    return dict(zip(named, times[first].tolist(), strict=True))
 
 
 def near_copies(said: pa.Array, counted: Mapping[str, int]) -> Numbers:

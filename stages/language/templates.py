@@ -30,20 +30,18 @@ def without_opening(texts: Column) -> pa.Array:
 
 def count_copies(said: pa.Array) -> dict[str, int]:
     """How often each `plain` text is said, the commonest first; they are named by `digests`."""
-    counted = pc.value_counts(digests(said))
-    times = Counter(
-        {entry["values"]: entry["counts"] for entry in counted.to_pylist() if entry["values"]}
-    )
-    return dict(sorted(times.items(), key=lambda text: (-text[1], text[0]))[:MOST_COPIED])
+    counted = pc.value_counts(digests(said).drop_null())
+    named = zip(*(counted.field(part).to_pylist() for part in ("values", "counts")), strict=True)
+    return dict(sorted(named, key=lambda text: (-text[1], text[0]))[:MOST_COPIED])
 
 
-def copied_more_than(limit: int, counts: Iterable[Mapping[str, int]]) -> dict[str, int]:
-    """The texts that all shards together say more often."""
+def counted_more_than(limit: int, counts: Iterable[Mapping[str, int]]) -> dict[str, int]:
+    """What all shards together counted more often, the commonest first."""
     together: Counter[str] = Counter()
     for part in counts:
         together.update(part)
-    often = [(text, times) for text, times in together.items() if times > limit]
-    return dict(sorted(often, key=lambda text: (-text[1], text[0]))[:MOST_COPIED])
+    often = [(name, times) for name, times in together.items() if times > limit]
+    return dict(sorted(often, key=lambda name: (-name[1], name[0]))[:MOST_COPIED])
 
 
 def copies(said: pa.Array, counted: Mapping[str, int]) -> Numbers:
@@ -67,7 +65,8 @@ def plain(texts: Column) -> pa.Array:
     whole = texts.combine_chunks() if isinstance(texts, pa.ChunkedArray) else texts
     encoded = whole.dictionary_encode()
     lower = pc.utf8_lower(without_opening(encoded.dictionary))
-    words = pc.replace_substring_regex(lower, r"[^\p{L}\p{M}\p{N}]+", " ")
+    spaced = pc.replace_substring_regex(lower, r"[^\p{L}\p{M}\p{N} ]", " ")
+    words = pc.replace_substring_regex(spaced, " {2,}", " ")
     bare = pc.replace_substring_regex(words, r"\b(?:a|an|the) ", "")
     trimmed = pc.utf8_trim_whitespace(bare)
     said = pc.if_else(pc.equal(trimmed, ""), pa.scalar(None, pa.string()), trimmed)
