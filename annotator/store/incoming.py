@@ -7,14 +7,14 @@ from pathlib import Path
 import duckdb
 
 from annotator.errors import StoreError
+from annotator.store.layout import LABEL_KEY, rejections
 from annotator.store.sql import quoted
-from schemas.tables import LABEL_TABLES, REJECTIONS
+from schemas.tables import LABEL_TABLES
 
 KEYS = {"images": ("image_id",)} | dict.fromkeys(
     LABEL_TABLES.values(), ("image_id", "source", "label_no")
 )
 """Table → columns in which no two rows of a shard are equal; the lake itself enforces no keys."""
-
 ROWS_AT_ONCE = 1_000_000
 """Rows of all tables that are checked at a time: memory then does not grow with a run."""
 
@@ -63,9 +63,8 @@ def _check_batch(connection: duckdb.DuckDBPyConnection, shards: Sequence[ShardCo
             for shard in shards
             if table in (files := shard.files_with_rows())
         }
-        if not owners:
-            continue
-        _check_table(connection, table, owners)
+        if owners:
+            _check_table(connection, table, owners)
 
 
 def _check_table(
@@ -120,21 +119,14 @@ def _count_batch(
             continue
         query = f"SELECT shard, count(*) FROM {_parquet(files)} "
         if verdicts:
-            query += f"ANTI JOIN ({_rejected(kind, verdicts)}) USING (image_id, source, label_no) "
-        for shard, count in connection.execute(f"{query} GROUP BY shard").fetchall():
+            rejected = rejections(kind, _parquet(verdicts))
+            query += f"ANTI JOIN ({rejected}) USING ({LABEL_KEY}) "
+        for shard, count in connection.execute(f"{query}GROUP BY shard").fetchall():
             yield table, shard, count
 
 
 def _files(shards: Sequence[ShardCommit], table: str) -> list[str]:
     return [str(f[table]) for shard in shards if table in (f := shard.files_with_rows())]
-
-
-def _rejected(kind: str, verdicts: Sequence[str]) -> str:
-    rejections = ", ".join(map(quoted, REJECTIONS))
-    return (
-        f"SELECT image_id, source, label_no FROM {_parquet(verdicts)} "
-        f"WHERE kind = '{kind}' AND verdict IN ({rejections})"
-    )
 
 
 def _parquet(paths: Sequence[str] | Mapping[str, ShardCommit]) -> str:

@@ -29,6 +29,8 @@ STORED_IN = {
     LAYOUT: STORED,
 }
 CAPTION_LEVELS = TEXT_LEVELS[:3]
+LABEL_KEY = "image_id, source, label_no"
+"""What two tables of one kind of label are joined by."""
 
 _TYPES = {
     pa.string(): "VARCHAR",
@@ -79,17 +81,15 @@ def views(stored: Mapping[str, str] = STORED, source: str = "") -> Iterator[tupl
         )
         yield f"all_{table}", labels
         # An anti join takes a quarter of the time of NOT EXISTS, which DuckDB joins twice.
-        yield table, f"{labels} ANTI JOIN ({_rejections(kind, verdicts)}) USING ({_KEY})"
+        yield table, f"{labels} ANTI JOIN ({rejections(kind, verdicts)}) USING ({LABEL_KEY})"
     levels = ", ".join(map(quoted, CAPTION_LEVELS))
     yield "captions", f"SELECT * FROM texts WHERE level IN ({levels})"
     yield "triplets", _TRIPLETS
 
 
-_KEY = "image_id, source, label_no"
-
-
-def _rejections(kind: str, verdicts: str) -> str:
-    return f"SELECT {_KEY} FROM {verdicts} v WHERE {is_rejection('v', kind)}"
+def rejections(kind: str, verdicts: str) -> str:
+    """Keys of the labels that some verdict rejects, for an anti join."""
+    return f"SELECT {LABEL_KEY} FROM {verdicts} v WHERE {is_rejection('v', kind)}"
 
 
 def is_rejection(row: str, kind: str) -> str:
