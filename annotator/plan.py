@@ -1,14 +1,14 @@
 """What a run will do: its shards, its recipes, and what of them is there already."""
 
 import sys
-from collections.abc import Collection, Sequence
+from collections.abc import Collection, Mapping, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any, Literal
 
 from tqdm import tqdm
 
-from annotator.config import Config, resolved_models
+from annotator.config import Config, Pipeline, resolved_models
 from annotator.errors import AnnotatorError
 from annotator.measures import Measures, constants, find_measures, needing_statistics, settle
 from annotator.parts import PARTS, find_part
@@ -18,6 +18,7 @@ from annotator.shard_tasks import Judging, ShardTask
 from annotator.shards import ShardRef, expand_shards
 from schemas.ids import recipe_id
 from schemas.tables import SCHEMA_VERSION
+from stages.base import Model
 from stages.catalogue import AnyJudge
 from stages.errors import StageError
 
@@ -71,15 +72,7 @@ def plan_run(config: Config, pipeline: str | None = None, *, limit: int | None =
     name, chosen = config.pipeline(pipeline)
     table = config.store_folder(chosen.table or name)
     models = resolved_models(config)
-    try:
-        candidates = {
-            "schema": SCHEMA_VERSION,
-            "sidecars": SIDECARS_BEHAVIOUR,
-            "round": chosen.round,
-            "propose": [stage.identity(models) for stage in chosen.propose],
-        }
-    except StageError as error:
-        raise AnnotatorError(str(error)) from error
+    candidates = _candidates(chosen, models)
     contents = ShardContents(table / PARTS / "contents.json")
     shards = []
     for ref in _reading(_shards(config, chosen.shards, limit)):
@@ -103,6 +96,20 @@ def plan_run(config: Config, pipeline: str | None = None, *, limit: int | None =
     judges = tuple(chosen.judges)
     plan = Plan(name, table, tuple(shards), recipes, judges, None, {}, profile)
     return plan if unmeasured(plan) else settle_plan(plan)
+
+
+def _candidates(chosen: Pipeline, models: Mapping[str, Model]) -> dict[str, Any]:
+    """All that makes the candidates; their recipe is its hash."""
+    try:
+        propose = [stage.identity(models) for stage in chosen.propose]
+    except StageError as error:
+        raise AnnotatorError(str(error)) from error
+    return {
+        "schema": SCHEMA_VERSION,
+        "sidecars": SIDECARS_BEHAVIOUR,
+        "round": chosen.round,
+        "propose": propose,
+    }
 
 
 def _shards(config: Config, shards: str | Sequence[str], limit: int | None) -> list[ShardRef]:
