@@ -87,14 +87,16 @@ def best_sighting(places: Places, witnesses: Places, *, named: bool = True) -> S
         if named:
             met = met[places.agrees(label[met], witnesses, witness[met])]
         label, witness, overlap = label[met], witness[met], overlap[met]
-        order = np.lexsort((witness, -overlap, label))
-        first = order[np.flatnonzero(np.diff(label[order], prepend=-1))]
+        begins = np.flatnonzero(np.diff(label, prepend=-1))
+        most = np.maximum.reduceat(overlap, begins) if len(begins) else overlap
+        first = np.flatnonzero(overlap == np.repeat(most, np.diff(begins, append=len(label))))[::-1]
         row[label[first]], best[label[first]] = witness[first], overlap[first]
     return Sighting(row, best)
 
 
 def _joined(one: Rows, other: Rows) -> Iterator[tuple[Rows, Rows]]:
-    """Rows of every two equal keys, in parts; all partners of a row are in one part."""
+    """Rows of every two equal keys, in ascending order and in parts; all partners of a row are in
+    one part."""
     order = np.argsort(other, kind="stable")
     low = np.searchsorted(other[order], one)
     count = np.searchsorted(other[order], one, side="right") - low

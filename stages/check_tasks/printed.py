@@ -46,10 +46,11 @@ def parroted(captions: Captions, printed: Printed, limit: float) -> Iterator[Fin
     tokens = captions.parsed.tokens
     row, token = captions.parsed.per_row(np.flatnonzero(tokens.kind != Kind.OTHER))
     read = parse(language_named(captions.parser), pc.utf8_lower(printed.text)).tokens
-    words = pa.concat_arrays([tokens.lemma, read.lemma]).dictionary_encode()
+    words = read.lemma.dictionary_encode()
     code, size = words.indices.to_numpy().astype(np.int64), len(words.dictionary) + 1
-    said = printed.row[row] * size + code[token]
-    copied = np.isin(said, read.text * size + code[len(tokens) :])
+    mine = pc.fill_null(pc.index_in(tokens.lemma, value_set=words.dictionary), size - 1)
+    said = printed.row[row] * size + mine.to_numpy()[token]
+    copied = np.isin(said, read.text * size + code)
     count = np.bincount(row, minlength=len(captions.said))
     share = np.bincount(row[copied], minlength=len(captions.said)) / np.maximum(count, 1)
     yield Finding("t8_parrot", "flag", share > limit, share, limit)

@@ -11,6 +11,10 @@ from stages.language.comparison import singular
 from stages.language.tokens import split
 
 Span = tuple[int, int]
+_SPACES = [ord(character) for character in " \n"]
+_AFTER = [ord(character) for character in " \n.,"]
+"""What may stand after a word without being a part of it."""
+_ASCII = 127
 
 
 @dataclass(frozen=True, slots=True)
@@ -26,7 +30,48 @@ class Aligned:
 
 def align(captions: pa.Array, phrases: pa.Array, start: Numbers, end: Numbers) -> Aligned:
     """`captions` and `phrases` have one entry per phrase, NULL where there is none; captions may be
-    dictionary-encoded. The span is in characters of the caption, NaN where none was found."""
+    dictionary-encoded. The span is in characters of the caption, NaN where none was found.
+
+    Most spans hold their phrase letter by letter; the captions of the others alone are split."""
+    exact = _verbatim(_encoded(captions), _encoded(phrases), start, end)
+    left = np.flatnonzero(~exact)
+    said, told = (pc.cast(t.take(pa.array(left)), pa.string()) for t in (captions, phrases))
+    exact[left], near = _by_tokens(said, told, start[left], end[left])
+    return Aligned(exact, near)
+
+
+def _verbatim(
+    captions: pa.DictionaryArray, phrases: pa.DictionaryArray, start: Numbers, end: Numbers
+) -> Flags:
+    """Does the span begin a word and hold the very characters of the phrase, which end one?"""
+    texts = pc.fill_null(pa.concat_arrays([captions.dictionary, phrases.dictionary]), "")
+    joined = "\n".join(["", *texts.to_pylist(), "", ""])
+    codes = np.frombuffer(joined.encode("utf-32-le"), dtype=np.uint32)
+    size = np.append(pc.utf8_length(texts).to_numpy().astype(np.int64), 0)
+    place = np.cumsum(size + 1) - size
+    said = _rows(captions, 0, len(texts))
+    told = _rows(phrases, len(captions.dictionary), len(texts))
+    exact: Flags = (
+        (end - start == size[told]) & (start >= 0) & (end <= size[said]) & (size[told] > 0)
+    )
+    rows = np.flatnonzero(exact)
+    first, own, length = (
+        place[said[rows]] + start[rows].astype(int),
+        place[told[rows]],
+        size[told[rows]],
+    )
+    whole = np.isin(codes[first - 1], _SPACES) & np.isin(codes[first + length], _AFTER)
+    whole &= (codes[own] > ord(" ")) & (codes[own] < _ASCII)
+    row = np.repeat(np.arange(len(rows)), length)
+    offset = np.arange(len(row)) - np.repeat(np.cumsum(length) - length, length)
+    whole[row[codes[first[row] + offset] != codes[own[row] + offset]]] = False
+    exact[rows] = whole
+    return exact
+
+
+def _by_tokens(
+    captions: pa.Array, phrases: pa.Array, start: Numbers, end: Numbers
+) -> tuple[Flags, list[Span | None]]:
     said, told = _Said.of(captions, phrases), ~np.isnan(start) & ~np.isnan(end)
     first = said.place(said.caption, np.where(told, start, 0))
     last = said.place(said.caption, np.where(told, end, 0))
@@ -36,7 +81,7 @@ def align(captions: pa.Array, phrases: pa.Array, start: Numbers, end: Numbers) -
     offset = np.arange(len(row)) - np.repeat(np.cumsum(size[exact]) - size[exact], size[exact])
     differs = said.code[first[row] + offset] != said.code[own[row] + offset]
     exact[row[differs]] = False
-    return Aligned(exact, _near(said, np.flatnonzero(~exact)))
+    return exact, _near(said, np.flatnonzero(~exact))
 
 
 @dataclass(frozen=True, slots=True)

@@ -5,6 +5,7 @@ verb before it, a modifier on its noun, a preposition on the word it follows.
 """
 
 from dataclasses import dataclass
+from functools import partial
 
 import numpy as np
 import pyarrow as pa
@@ -63,7 +64,7 @@ class Chunker:
             kind=kinds[said.tag],
             plural=said.plural,
             count=said.count,
-            head=_tree(said.tag, phrase, phrase_head, words),
+            tree=partial(_tree, said.tag, phrase, phrase_head, words),
             phrase=phrase,
             phrase_head=phrase_head,
         )

@@ -1,8 +1,9 @@
 """What a parser of English answers, and the port behind which one can be exchanged."""
 
+from collections.abc import Callable
 from dataclasses import dataclass
 from enum import IntEnum
-from functools import lru_cache
+from functools import cached_property, lru_cache
 from typing import Protocol
 
 import numpy as np
@@ -30,7 +31,7 @@ class Kind(IntEnum):
     PROPER_NOUN = 4
 
 
-@dataclass(frozen=True, slots=True)
+@dataclass(frozen=True)
 class Tokens:
     """The tokens of some texts, one entry per token, text after text."""
 
@@ -45,8 +46,8 @@ class Tokens:
     plural: Flags
     count: Numbers
     """What a numeral counts, NaN for any other token."""
-    head: Rows
-    """Index of the token above it in the dependency tree; the root of a sentence is its own."""
+    tree: Callable[[], Rows]
+    """Finds `head`, which few rules ask for."""
     phrase: Rows
     """Number of the noun phrase it stands in, -1: in none."""
     phrase_head: Flags
@@ -54,6 +55,11 @@ class Tokens:
 
     def __len__(self) -> int:
         return len(self.text)
+
+    @cached_property
+    def head(self) -> Rows:
+        """Index of the token above it in the dependency tree; the root of a sentence is its own."""
+        return self.tree()
 
     @property
     def degree(self) -> Rows:

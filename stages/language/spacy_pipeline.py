@@ -136,7 +136,7 @@ def _joined(parts: list[_Part]) -> Tokens:
         kind=column("kind"),
         plural=np.concatenate([np.empty(0, bool), *(part.plural for part in parts)]),
         count=np.concatenate([np.empty(0), *(part.count for part in parts)]),
-        head=column("head") + offset,
+        tree=lambda: column("head") + offset,
         phrase=phrase,
         phrase_head=phrase_head,
     )
