@@ -93,8 +93,10 @@ class Pairs:
 
     def among(self, rows: "Flags") -> "Pairs":
         """Those of which both are among these rows."""
-        both = rows[self.winner] & rows[self.loser]
-        return Pairs(self.winner[both], self.loser[both], self.iou[both], self.shift[both])
+        return self.where(rows[self.winner] & rows[self.loser])
+
+    def where(self, chosen: "Flags") -> "Pairs":
+        return Pairs(self.winner[chosen], self.loser[chosen], self.iou[chosen], self.shift[chosen])
 
     def ranked(self, rank: "Rows") -> "Pairs":
         """The same pairs where another `rank` (distinct numbers) says which row is better."""

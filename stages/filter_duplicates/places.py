@@ -147,6 +147,7 @@ class Places:
 
 def nested_ranks(order: Floats | Rows, rank: Rows) -> Rows:
     """Ranks by `order`, lowest first, and by `rank` among equals."""
-    ranks = np.empty(len(rank), dtype=np.int64)
-    ranks[np.lexsort((rank, order))] = np.arange(len(rank))
+    best, ranks = np.empty(len(rank), dtype=np.int64), np.empty(len(rank), dtype=np.int64)
+    best[rank] = np.arange(len(rank))
+    ranks[best[np.argsort(order[best], kind="stable")]] = np.arange(len(rank))
     return ranks

@@ -131,15 +131,15 @@ class FilterDuplicates(Judge):
         cut = tiles.edge <= (-1 if self.tile_edge is None else self.tile_edge)
         large = ~tiles.tiled & (places.area > self.full_pass_area * tiles.area)
         order = np.select([large, tiles.tiled & ~cut, ~tiles.tiled], [0, 1, 2], 3)
-        pairs = places.pairs.among(standing).ranked(nested_ranks(order, places.rank))
-        shared = places.ios(pairs)
+        pairs = places.pairs.among(standing)
         apart = tiles.code[pairs.winner] != tiles.code[pairs.loser]
-        chosen = places.alike(pairs) & apart & (shared >= limit)
+        pairs = pairs.where(places.alike(pairs) & apart)
+        pairs = pairs.where(places.ios(pairs) >= limit).ranked(nested_ranks(order, places.rank))
         shown = np.zeros(len(standing), dtype=bool)
-        shown[pairs.winner[chosen]] = shown[pairs.loser[chosen]] = True
+        shown[pairs.winner] = shown[pairs.loser] = True
         yield Finding("r12_tile_edge", "drop", standing & cut & ~shown, tiles.edge, self.tile_edge)
-        by = suppressing_pairs(pairs, len(standing), chosen)
-        yield places.finding("r12_tiles", "drop", by, pairs, shared, limit)
+        by = suppressing_pairs(pairs, len(standing), np.ones(len(pairs), dtype=bool))
+        yield places.finding("r12_tiles", "drop", by, pairs, places.ios(pairs), limit)
 
     def _duplicates(self, places: Places, standing: Flags) -> Iterator[Finding]:
         pairs = places.pairs.among(standing)
@@ -163,11 +163,12 @@ class FilterDuplicates(Judge):
     def _groups(self, places: Places, standing: Flags) -> Iterator[Finding]:
         if (limit := self.contained_ios) is None:
             return
-        pairs = places.pairs.among(standing).ranked(nested_ranks(-places.area, places.rank))
-        shared = places.ios(pairs)
-        smaller = places.area[pairs.loser] < self.contained_area * places.area[pairs.winner]
-        chosen = places.alike(pairs) & smaller & (shared >= limit)
+        pairs = places.pairs.among(standing)
+        pairs = pairs.where(places.alike(pairs))
+        pairs = pairs.where(places.ios(pairs) >= limit)
+        pairs = pairs.ranked(nested_ranks(-places.area, places.rank))
+        chosen = places.area[pairs.loser] < self.contained_area * places.area[pairs.winner]
         by = losing_pairs(pairs, len(standing), chosen)
-        yield places.finding("r6_contained", "flag", by, pairs, shared, limit)
+        yield places.finding("r6_contained", "flag", by, pairs, places.ios(pairs), limit)
         parts = np.bincount(pairs.winner[chosen], minlength=len(standing))
         yield Finding("r6_group", "flag", parts >= self.min_group, parts, self.min_group)

@@ -53,7 +53,8 @@ def collapsed(triplets: Triplets, kept: Flags, limit: float) -> Iterator[Finding
 def _rank_within(triplets: Triplets, among: Flags) -> Numbers:
     """1 for the best score of those among one caption, then upwards; 0 for the others."""
     rows = np.flatnonzero(among)
-    order = rows[np.lexsort((score_ranks(triplets.phrases)[rows], triplets.caption_code[rows]))]
+    scored = triplets.phrases.select(["score", "label_no"]).take(pa.array(rows))
+    order = rows[np.lexsort((score_ranks(scored), triplets.caption_code[rows]))]
     caption = triplets.caption_code[order]
     first = np.maximum.accumulate(
         np.where(np.diff(caption, prepend=-1) != 0, np.arange(len(order)), 0)

@@ -22,15 +22,17 @@ def unseen(
     """A noun that no witness names in any image is not judged: detectors have few categories."""
     witness, (mine, regions) = _witnesses(triplets, tasks), triplets.places
     theirs = regions.rows(witness)
-    seen = best_sighting(mine, theirs)
-    wrong = np.flatnonzero((seen.iou < min_iou) & mine.known_to(theirs) & kept)
+    asked = np.flatnonzero(mine.known_to(theirs) & kept)
+    overlap = np.zeros(len(kept))
+    overlap[asked] = best_sighting(mine.rows(asked), theirs).iou
+    wrong = asked[overlap[asked] < min_iou]
     instead = best_sighting(mine.rows(wrong), theirs, named=False).row
     told = np.full(len(kept), -1)
     told[wrong] = np.append(witness, -1)[instead]
     rejected = np.zeros(len(kept), dtype=bool)
     rejected[wrong] = True
     details = _named(triplets).take(pa.array(told, mask=told < 0))
-    yield Finding("g7_existence", "quarantine", rejected, seen.iou, min_iou, details)
+    yield Finding("g7_existence", "quarantine", rejected, overlap, min_iou, details)
 
 
 def looking_otherwise(
@@ -40,8 +42,10 @@ def looking_otherwise(
     name without any attribute describes nothing."""
     witness, (mine, regions) = _witnesses(triplets, tasks), triplets.places
     witness = witness[_describes(triplets.named)[witness]]
-    seen = best_sighting(mine, regions.rows(witness))
-    row = np.where(seen.iou >= min_iou, np.append(witness, -1)[seen.row], -1)
+    asked = np.flatnonzero(kept & _describes(triplets.parsed))
+    seen = best_sighting(mine.rows(asked), regions.rows(witness))
+    row = np.full(len(kept), -1)
+    row[asked] = np.where(seen.iou >= min_iou, np.append(witness, -1)[seen.row], -1)
     parser, own = language_named(triplets.parser), _descriptions(triplets)
     own = pc.if_else(pa.array(_describes(parse(parser, own))), own, None)
     said = pc.coalesce(own, triplets.labels.take(pa.array(row, mask=row < 0)))

@@ -20,9 +20,11 @@ def orphans(triplets: Triplets) -> Iterator[Finding]:
     phrases = triplets.phrases
     for kind, row in (("text", triplets.text_row), ("region", triplets.region_row)):
         stands = np.append(kept_mask(triplets.annotations, kind), False)[row]
-        number = pc.cast(phrases[f"{kind}_no"], pa.string())
-        names = pc.binary_join_element_wise(phrases[f"{kind}_source"], kind, number, "/")
-        yield Finding("orphan", "quarantine", ~stands, 0, 1, names.combine_chunks())
+        asked = phrases.select([f"{kind}_source", f"{kind}_no"]).filter(pa.array(~stands))
+        number = pc.cast(asked[1], pa.string())
+        names = pc.binary_join_element_wise(asked[0], kind, number, "/").combine_chunks()
+        of_row = pa.array(np.cumsum(~stands) - 1, mask=stands)
+        yield Finding("orphan", "quarantine", ~stands, 0, 1, names.take(of_row))
 
 
 def misaligned(triplets: Triplets, one_token_off: bool) -> Iterator[Finding]:
