@@ -13,7 +13,7 @@ from small_tables import commit, small_entry
 from annotator.cli.query import query, shell
 from annotator.cli.tables import print_table
 from annotator.cli.versions import _log_row, diff, log, rollback, tag
-from annotator.errors import QueryError, StoreError
+from annotator.errors import AnnotatorError, QueryError, StoreError
 from annotator.store import Store, Version
 
 COUNTED = ["images", "texts", "regions", "phrases"]
@@ -83,6 +83,13 @@ def test_a_query_that_fails_leaves_no_file_and_the_old_one_as_it_was(folder, tmp
         invoke(query, "SELECT text::INT FROM texts", "--store", folder, "--output", output)
     assert output.read_text() == "before"
     assert list(tmp_path.iterdir()) == [output]
+
+
+def test_an_output_that_cannot_be_written_is_named(folder, tmp_path):
+    (tmp_path / "file").touch()
+    for output in (tmp_path / "none" / "a.csv", tmp_path / "file" / "a.parquet"):
+        with pytest.raises(AnnotatorError, match=rf"{output}: cannot be written \(.*--output"):
+            invoke(query, "SELECT 1", "--store", folder, "--output", output)
 
 
 def test_nothing_found_is_an_empty_table_in_every_format(folder):
@@ -219,6 +226,12 @@ def test_diff_shows_the_rows(folder):
     rejected, relabelled = done.stdout.splitlines()[-2:]
     assert rejected.split()[:2] == ["rejected", "s0/000/model/region/0"]
     assert "a dog → a, b" in relabelled
+
+
+def test_an_overlap_that_is_no_number_is_refused(folder):
+    done = invoke(diff, 1, 2, "--min-iou", "nan", "--store", folder)
+    assert done.exit_code == 2
+    assert "nan is not in the range" in done.stderr
 
 
 def test_without_tables_or_with_several_the_user_is_told(empty_tables, tmp_path):

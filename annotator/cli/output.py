@@ -4,13 +4,14 @@ import csv
 import json
 import sys
 from collections.abc import Iterator, Sequence
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, TextIO
 
 import click
 
 from annotator.cli.tables import MAX_ROWS, as_json, json_objects, print_table
+from annotator.errors import AnnotatorError
 
 if TYPE_CHECKING:
     import pyarrow as pa
@@ -51,8 +52,14 @@ def _whole(output: Path) -> Iterator[Path]:
     try:
         yield unfinished
         unfinished.replace(output)
+    except OSError as error:
+        reason = error.strerror or error
+        raise AnnotatorError(
+            f"{output}: cannot be written ({reason}); choose another --output"
+        ) from None
     finally:
-        unfinished.unlink(missing_ok=True)
+        with suppress(OSError):
+            unfinished.unlink(missing_ok=True)
 
 
 def _rows(batch: "pa.RecordBatch") -> list[Sequence[Any]]:

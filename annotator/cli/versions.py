@@ -6,7 +6,7 @@ from typing import TYPE_CHECKING, Any
 
 import click
 
-from annotator.cli.options import config_option, json_option, table_option
+from annotator.cli.options import Share, config_option, json_option, table_option
 from annotator.cli.tables import (
     as_json,
     json_objects,
@@ -82,7 +82,7 @@ def _log_row(version: "Version", tags: list[str]) -> list[Any]:
 @click.option("--rows", "with_rows", is_flag=True, help="Print each label that is not the same.")
 @click.option(
     "--min-iou",
-    type=click.FloatRange(0, 1),
+    type=Share(),
     default=0.5,
     show_default=True,
     help="How much the boxes of a label that moved must overlap.",
