@@ -87,6 +87,8 @@ def test_compact_says_what_became_of_each_table(folder):
     rows = {line.split()[0]: line.split()[1:] for line in done.stdout.splitlines()[2:]}
     assert rows["images"][:2] == ["2", "1"]
     assert " files of " in done.stderr.partition(" became ")[2]
+    done = invoke(compact, "cells", "--store", folder.parent)
+    assert done.stderr.endswith("nothing to write together\n")
     again = json.loads(invoke(compact, "cells", "--store", folder.parent, "--json").stdout)
     assert [row for row in again if row["files"] != row["files_after"]] == []
     assert {row["table"]: row["files_after"] for row in again}["images"] == 1

@@ -159,6 +159,9 @@ def compact(name: str | None, store: Path | None, config: Path, as_json: bool) -
         click.echo(json.dumps(json_objects(columns, rows), indent=1))
         return
     print_table(columns, rows)
+    if all(each.before == each.after for each in done):
+        click.echo("nothing to write together", err=True)
+        return
     before, after = ([getattr(each, side) for each in done] for side in ("before", "after"))
     click.echo(
         f"{_together(before)} became {_together(after)}; `annotator gc` deletes the old ones a "
