@@ -141,10 +141,14 @@ def _problem_lines(problems: Mapping[str, int]) -> Iterator[str]:
 
 def _truth_line(proposed: Counts, kept: Counts) -> str:
     said = " → ".join(
-        f"{name} precision {score.precision or 0:.2f}, recall {score.recall or 0:.2f}"
+        f"{name} precision {_figure(score.precision)}, recall {_figure(score.recall)}"
         for name, score in (("proposed", proposed), ("kept", kept))
     )
     return f"boxes against the scenes' truth, where no person had labelled: {said}"
+
+
+def _figure(value: float | None) -> str:
+    return "-" if value is None else f"{value:.2f}"
 
 
 def _share(part: int, whole: int) -> str:

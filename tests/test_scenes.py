@@ -366,6 +366,9 @@ def test_a_version_of_scenes_is_scored_where_no_person_had_labelled():
     connection.register("images", table_of("images", states))
     count = truth["image_id"].to_pylist().count(second)
     assert score_version(connection) == (Counts(count, count, count), Counts(0, 0, count))
+    connection.register("all_regions", model.slice(0, 0))
+    assert score_version(connection) is None
+    connection.register("all_regions", model)
     photos = [{"image_id": first, "url": "photos-000000.tar", "state": "labelled"}]
     connection.register("images", table_of("images", photos))
     assert score_version(connection) is None

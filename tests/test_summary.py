@@ -1,6 +1,7 @@
 import pytest
 from small_tables import commit, entry_of, shard_tables, small_entry
 
+from annotator.evaluation.detection import Counts
 from annotator.store import Store
 from annotator.summary import LabelCount, RuleCount, Summary, render, summarise
 from schemas.annotations import table_of
@@ -79,6 +80,13 @@ def test_large_numbers_are_grouped_and_what_is_not_there_is_not_shown() -> None:
         "labels  source    all  kept",
         "text    model   1,000     0  0%",
     ]
+
+
+def test_a_precision_of_no_boxes_is_no_number() -> None:
+    truth = (Counts(right=1, found=2, true=4), Counts(right=0, found=0, true=4))
+    assert render(Summary(1, {"empty": 1}, (), (), {}, truth=truth)).endswith(
+        ": proposed precision 0.50, recall 0.25 → kept precision -, recall 0.00"
+    )
 
 
 def test_remarks_on_answers_are_told_apart_from_what_is_lost() -> None:
