@@ -43,8 +43,10 @@ def test_a_version_is_measured_against_people(table: Path):
     )
 
 
-def test_the_same_as_json(table: Path):
-    options = ["--table", str(table), "--version", "1", "--category", "dog", "--min-score", "0.95"]
+@pytest.mark.parametrize("version", [["--version", "1"], ["--version", "gold"], []])
+def test_the_same_as_json(table: Path, version: list[str]):
+    Store.open(table).tag("gold", 1)
+    options = ["--table", str(table), *version, "--category", "dog", "--min-score", "0.95"]
     report = json.loads(invoke("--on", "human", *options, "--json").stdout)
     assert (report["table"], report["version"], report["images"]) == ("dogs", 1, 1)
     assert report["figures"][0] == {

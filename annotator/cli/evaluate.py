@@ -12,7 +12,7 @@ import click
 from click.core import ParameterSource
 
 from annotator.cli.models import find_model
-from annotator.cli.options import Share, config_option, json_option, table_option
+from annotator.cli.options import Share, config_option, json_option, table_option, version_option
 from annotator.cli.tables import open_table, print_table
 from annotator.cli.words import counted
 
@@ -48,7 +48,7 @@ OPTIONS = {
     help="More, smaller and overlapping things.",
 )
 @table_option
-@click.option("--version", type=click.IntRange(1), help="Version to take.  [default: the latest]")
+@version_option
 @click.option("--category", multiple=True, help="Only this category; may be given several times.")
 @click.option(
     "--min-score",
@@ -67,7 +67,7 @@ def evaluate(
     scenes: int,
     difficulty: float,
     table: str | None,
-    version: int | None,
+    version: str | None,
     category: tuple[str, ...],
     min_score: float,
     config: Path,
@@ -128,18 +128,19 @@ def _figure(reached: "Reached") -> dict[str, Any]:
 
 def _on_human(
     store: "Store",
-    version: int | None,
+    version: str | None,
     categories: Sequence[str],
     min_score: float,
     as_json: bool,
 ) -> None:
     from annotator.evaluation.human import evaluate_human
 
-    with closing(store.connect(version)) as connection:
+    taken = (store.latest() if version is None else store.version(version)).number
+    with closing(store.connect(taken)) as connection:
         found = evaluate_human(connection, categories, min_score)
     rows = [*found.categories, found.every]
     if as_json:
-        of = {"table": store.root.name, "version": version, "images": found.images}
+        of = {"table": store.root.name, "version": taken, "images": found.images}
         _print_json({**of, "exhaustive": True, "figures": list(map(_agreement, rows))})
         return
     head = ["category", "people", "model", "AP@.50", "AP@[.50:.95]", "precision", "recall"]
