@@ -1,13 +1,16 @@
 """What docs/tables.md shows is run as it stands there."""
 
 import re
+import shlex
 from contextlib import closing
 from pathlib import Path
 
 import duckdb
 import pytest
+from click.testing import CliRunner
 from small_tables import commit, small_entry
 
+from annotator.cli.query import query
 from annotator.query import run_query
 from annotator.store import Store
 from annotator.store.lake import LOCAL, _packaged
@@ -16,8 +19,17 @@ from annotator.store.place import place_of
 TEXT = (Path(__file__).parent.parent / "docs" / "tables.md").read_text(encoding="utf-8")
 
 
+COMMANDS = re.findall(r"^    annotator query (.*)$", TEXT, re.MULTILINE)
+
+
 def blocks(language: str) -> list[str]:
     return re.findall(rf"```{language}\n(.*?)```", TEXT, re.DOTALL)
+
+
+def test_the_page_shows_something_to_run():
+    assert blocks("python")
+    assert blocks("sql")
+    assert COMMANDS
 
 
 @pytest.fixture(scope="module")
@@ -79,14 +91,8 @@ def test_the_place_that_is_shown_can_be_followed(tmp_path):
     assert place_of(tmp_path).is_remote
 
 
-@pytest.mark.parametrize("command", re.findall(r"^    annotator query (.*)$", TEXT, re.MULTILINE))
+@pytest.mark.parametrize("command", COMMANDS)
 def test_commands_run(demo, monkeypatch, command):
-    import shlex
-
-    from click.testing import CliRunner
-
-    from annotator.cli.query import query
-
     monkeypatch.chdir(demo.root.parent.parent)
     done = CliRunner().invoke(query, [*shlex.split(command), "--table", str(demo.root)])
     assert done.exit_code == 0, done.output
