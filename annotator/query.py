@@ -4,8 +4,6 @@
 `changes(1, 'gold')` has the labels that differ between two, by number, tag or time.
 """
 
-import json
-import re
 from collections.abc import Iterator
 from contextlib import closing, contextmanager
 from dataclasses import dataclass
@@ -16,38 +14,11 @@ import duckdb
 import pyarrow as pa
 
 from annotator.errors import MissingDependency, QueryError
+from annotator.select_tree import changes_named, parse_select, versions_named
 from annotator.store import Store, Version, Wanted
-from annotator.store.sql import first_line, quoted, swept_meanwhile
+from annotator.store.sql import explained, quoted
 
-# SQLite's table functions open any file, whatever DuckDB's settings say, and DuckLake's include
-# some that crash on read-only tables: so what may be called is listed, not what may not.
-TABLE_FUNCTIONS = frozenset(
-    {
-        "changes",
-        "duckdb_columns",
-        "duckdb_functions",
-        "duckdb_tables",
-        "duckdb_types",
-        "duckdb_views",
-        "ducklake_snapshots",
-        "ducklake_table_changes",
-        "ducklake_table_deletions",
-        "ducklake_table_insertions",
-        "generate_series",
-        "json_each",
-        "json_tree",
-        "range",
-        "repeat",
-        "snapshots",
-        "table_changes",
-        "table_deletions",
-        "table_insertions",
-        "unnest",
-    }
-)
-_VERSION_NAME = re.compile(r"v([1-9]\d*)", re.IGNORECASE)
 ROWS_AT_ONCE = 100_000
-_HINTS = ("Did you mean", "Candidate bindings")
 
 
 def run_query(store: Store, sql: str, version: Wanted | None = None) -> pa.Table:
@@ -64,16 +35,16 @@ def stream_query(
     store: Store, sql: str, version: Wanted | None = None
 ) -> Iterator[pa.RecordBatchReader]:
     """As `run_query`, in batches: a result may be larger than memory."""
-    tree = _parse(sql)
+    tree = parse_select(sql)
     with closing(store.connect(version)) as connection:
-        for number in _versions_named(tree):
+        for number in versions_named(tree):
             store.attach(connection, f"v{number}", store.version(number))
-        _add_changes(connection, store, _changes_named(tree))
+        _add_changes(connection, store, changes_named(tree))
         _confine(connection, store.data_folder())
         try:
             yield connection.execute(sql).to_arrow_reader(ROWS_AT_ONCE)
         except (duckdb.Error, pa.ArrowException) as error:
-            raise QueryError(_reason(error)) from error
+            raise QueryError(explained(error)) from error
 
 
 @dataclass(frozen=True)
@@ -146,67 +117,6 @@ def open_tables(path: Path | str) -> Tables:
     return Tables(Store.open(Path(path)))
 
 
-def _parse(sql: str) -> dict[str, Any]:
-    """The syntax tree of one SELECT that calls no table function but those listed."""
-    with closing(duckdb.connect()) as parser:
-        try:
-            statements = parser.extract_statements(sql)
-        except duckdb.Error as error:
-            raise QueryError(_reason(error)) from error
-        [(text,)] = parser.execute("SELECT json_serialize_sql(?)", [sql]).fetchall()
-    tree: dict[str, Any] = json.loads(text)
-    if len(statements) != 1 or tree["error"]:
-        raise QueryError("only one SELECT can be run here, nothing that writes or attaches")
-    for node in _nodes(tree):
-        if node.get("type") == "TABLE_FUNCTION":
-            _check_function(node["function"]["function_name"])
-        if _names_catalogue(node):
-            raise QueryError("the catalogue's own tables are not open to queries")
-        if node.get("at_clause"):
-            raise QueryError("AT counts DuckLake's snapshots: for version 3 write v3.regions")
-    return tree
-
-
-def _names_catalogue(node: dict[str, Any]) -> bool:
-    """A team's server may hold more than these tables, all of it behind the catalogue's name."""
-    names = f"{node.get('catalog_name')} {node.get('schema_name')}".lower().split()
-    return any(name.startswith("__ducklake") for name in names)
-
-
-def _check_function(name: str) -> None:
-    if name.lower() not in TABLE_FUNCTIONS:
-        raise QueryError(f"{name}() is not open to queries: they read these tables only")
-
-
-def _versions_named(tree: dict[str, Any]) -> list[int]:
-    """Numbers of the versions that the query names, as in v3.regions."""
-    names = {
-        node.get(place) or ""
-        for node in _nodes(tree)
-        if node.get("type") == "BASE_TABLE"
-        for place in ("schema_name", "catalog_name")
-    }
-    return sorted({int(found[1]) for name in names if (found := _VERSION_NAME.fullmatch(name))})
-
-
-def _changes_named(tree: dict[str, Any]) -> list[tuple[Wanted, Wanted]]:
-    """The two versions of each call of `changes`, which have to be written out."""
-    named = []
-    for node in _nodes(tree):
-        if node.get("type") != "TABLE_FUNCTION":
-            continue
-        function = node["function"]
-        if function["function_name"].lower() != "changes":
-            continue
-        versions = [child.get("value", {}).get("value") for child in function["children"]]
-        if len(versions) != 2 or not all(isinstance(v, int | str) for v in versions):
-            raise QueryError(
-                "changes() takes two versions, as in changes(1, 2) or changes(1, 'gold')"
-            )
-        named.append((versions[0], versions[1]))
-    return named
-
-
 def _add_changes(
     connection: duckdb.DuckDBPyConnection, store: Store, pairs: list[tuple[Wanted, Wanted]]
 ) -> None:
@@ -227,27 +137,7 @@ def _add_changes(
     )
 
 
-def _nodes(tree: Any) -> Iterator[dict[str, Any]]:
-    """Every object of the tree, without recursion: a long query nests deeper than Python may."""
-    waiting = [tree]
-    while waiting:
-        node = waiting.pop()
-        if isinstance(node, dict):
-            yield node
-            waiting.extend(node.values())
-        elif isinstance(node, list):
-            waiting.extend(node)
-
-
 def _confine(connection: duckdb.DuckDBPyConnection, data: str) -> None:
     connection.execute(f"SET allowed_directories = [{quoted(data)}]")
     connection.execute("SET enable_external_access = false")
     connection.execute("SET lock_configuration = true")
-
-
-def _reason(error: Exception) -> str:
-    """DuckDB's first line, with the names that it proposes."""
-    if advice := swept_meanwhile(error):
-        return f"{first_line(error)}: {advice}"
-    hints = [line for line in str(error).splitlines()[1:] if line.startswith(_HINTS)]
-    return " ".join([first_line(error), *hints[:1]])
