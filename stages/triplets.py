@@ -9,7 +9,7 @@ import pyarrow as pa
 from schemas.annotations import Annotations, region_bins, region_labels, rows_of
 from schemas.boxes import Floats
 from schemas.columns import Flags, Numbers, Rows, dense, group_codes, numbers
-from stages.language import language_named, parse
+from stages.language import language_named, normalised, parse
 from stages.language.parse import Kind, Parsed
 from stages.witnesses import Places
 
@@ -48,6 +48,11 @@ class Triplets:
     def head(self) -> pa.Array:
         """Lemma of the main noun, NULL where there is none."""
         return self.parsed.heads()
+
+    @cached_property
+    def plain(self) -> pa.Array:
+        """What each phrase says, `normalised`."""
+        return normalised(self.phrases["phrase"])
 
     @cached_property
     def bins(self) -> Floats:

@@ -25,7 +25,7 @@ from stages.witnesses import Places
 CaptionLevel = Literal["brief", "detailed", "more_detailed"]
 _LEVELS = get_args(CaptionLevel)
 _SHOWING = ("od", "dense_region_caption")
-_NO_THINGS = ABSTRACT_NOUNS + SCENE_NOUNS + UNGROUNDABLE
+_NO_THINGS = comparable(pa.array(ABSTRACT_NOUNS + SCENE_NOUNS + UNGROUNDABLE))
 
 
 @dataclass(frozen=True, slots=True)
@@ -46,7 +46,7 @@ class Captions:
         parsed = parse(language_named(parser), said)
         row, token = parsed.per_row(parsed.nouns())
         noun = parsed.tokens.lemma.take(pa.array(token))
-        thing = ~is_in(noun, comparable(pa.array(_NO_THINGS, pa.string())))
+        thing = ~is_in(noun, _NO_THINGS)
         return cls(annotations, parsed, parser, row[thing], noun.filter(pa.array(thing)))
 
     @property

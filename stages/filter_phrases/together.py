@@ -8,7 +8,6 @@ from schemas.annotations import local_ids
 from schemas.boxes import competing_pairs, losing_pairs, per_row
 from schemas.columns import Flags, Numbers, finite_rows, flags
 from stages.base import Finding
-from stages.language import normalised
 from stages.triplets import Triplets
 
 _SEVERAL = r"\b(?:and|or)\b|,"
@@ -22,7 +21,7 @@ def contained(triplets: Triplets, kept: Flags) -> Finding:
     rank = np.empty(len(length), dtype=np.int64)
     rank[np.argsort(-length, kind="stable")] = np.arange(len(length))
     pairs = competing_pairs(line, triplets.caption_code, rank, kept & finite_rows(line))
-    joins = flags(pc.match_substring_regex(normalised(triplets.phrases["phrase"]), _SEVERAL))
+    joins = flags(pc.match_substring_regex(triplets.plain, _SEVERAL))
     shorter = length[pairs.loser] < length[pairs.winner]
     within = triplets.inside(pairs.loser, pairs.winner) & shorter & ~joins[pairs.winner]
     by = losing_pairs(pairs, len(length), within)

@@ -55,7 +55,7 @@ def misaligned(triplets: Triplets, one_token_off: bool) -> Iterator[Finding]:
 
 def nameless(triplets: Triplets, phrases: Banned, heads: Banned) -> tuple[Flags, list[Finding]]:
     """Which phrases name no thing as a whole, and what is said of these and of abstract ones."""
-    plain = normalised(triplets.phrases["phrase"])
+    plain = triplets.plain
     found, without = [], is_in(pc.fill_null(plain, ""), ("",))
     if phrases is not None:
         without |= is_in(plain, normalised(pa.array(phrases, pa.string())))
@@ -69,8 +69,7 @@ def nameless(triplets: Triplets, phrases: Banned, heads: Banned) -> tuple[Flags,
 def without_noun(triplets: Triplets, among: Flags) -> Iterator[Finding]:
     """Of those among them: without a noun, or with words before their noun phrase."""
     none = (triplets.parsed.main_tokens() < 0) & among
-    plain = normalised(triplets.phrases["phrase"])
-    yield Finding("g3_noun_phrase", "drop", none, 0, 1, plain)
+    yield Finding("g3_noun_phrase", "drop", none, 0, 1, triplets.plain)
     before, trimmed = _trimmed(triplets)
     yield Finding("g3_fragment", "flag", (before > 0) & among, before, 0, trimmed)
 
