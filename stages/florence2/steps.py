@@ -14,7 +14,7 @@ AT_ONCE = 4
 
 Run = Callable[[], None]
 Capture = Callable[[Run], Run]
-"""Makes of work on tensors that stay where they are what does it again, without doing it."""
+"""Records work on tensors that stay where they are, without doing it; what it returns does it."""
 
 
 class Steps:
