@@ -101,10 +101,6 @@ def _settings(checkpoint: Checkpoint, length: int, beams: int) -> GenerationConf
         num_beams=beams,
         early_stopping=beams > 1,
         max_new_tokens=length,
-        bos_token_id=ids.bos,
-        pad_token_id=ids.pad,
-        eos_token_id=ids.eos,
-        decoder_start_token_id=ids.eos,
-        forced_bos_token_id=ids.bos,
+        **ids.generation_ids(),
         forced_eos_token_id=ids.eos,
     )

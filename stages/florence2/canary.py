@@ -56,7 +56,7 @@ def _doubt(checkpoint: "Checkpoint", tokens: list[int], evenness: float) -> str 
 @torch.inference_mode()
 def _caption(checkpoint: "Checkpoint", name: str) -> tuple[list[int], float]:
     """Greedy tokens, and the mean entropy of the choices, from 0 to 1."""
-    model, known = checkpoint.model, checkpoint.vocabulary
+    model = checkpoint.model
     hidden = _encoded(checkpoint)
     answer: Any = model.generate(
         encoder_outputs=BaseModelOutput(last_hidden_state=hidden),
@@ -65,11 +65,7 @@ def _caption(checkpoint: "Checkpoint", name: str) -> tuple[list[int], float]:
             do_sample=False,
             num_beams=1,
             max_new_tokens=LONGEST_ANSWER,
-            bos_token_id=known.bos,
-            pad_token_id=known.pad,
-            eos_token_id=known.eos,
-            decoder_start_token_id=known.eos,
-            forced_bos_token_id=known.bos,
+            **checkpoint.vocabulary.generation_ids(),
             output_logits=True,
             return_dict_in_generate=True,
         ),

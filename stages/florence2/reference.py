@@ -41,11 +41,7 @@ class Reference:
                 length_penalty=1.0,
                 no_repeat_ngram_size=decoding.no_repeat_ngram_size,
                 max_new_tokens=decoding.max_new_tokens[request.task],
-                bos_token_id=known.bos,
-                pad_token_id=known.pad,
-                eos_token_id=known.eos,
-                decoder_start_token_id=known.eos,
-                forced_bos_token_id=known.bos,
+                **known.generation_ids(),
                 forced_eos_token_id=known.eos,
             ),
         )

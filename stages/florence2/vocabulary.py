@@ -50,6 +50,16 @@ class Vocabulary:
             _words=words,
         )
 
+    def generation_ids(self) -> dict[str, int]:
+        """The tokens by which answers begin and end, as a `GenerationConfig` names them."""
+        return {
+            "bos_token_id": self.bos,
+            "pad_token_id": self.pad,
+            "eos_token_id": self.eos,
+            "decoder_start_token_id": self.eos,
+            "forced_bos_token_id": self.bos,
+        }
+
     def bin_of(self, token: int) -> int | None:
         """0..999 for a location token, None for any other."""
         bin = token - self.first_loc
