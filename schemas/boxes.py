@@ -39,10 +39,11 @@ def pixels_to_fractional_bins(bbox_xyxy: Floats, sizes: Floats) -> NDArray[np.fl
 
 
 def area(bbox_xyxy: Floats) -> Floats:
-    """Shape (n,): width times height, 0 for an inverted box."""
-    width = np.maximum(bbox_xyxy[:, 2] - bbox_xyxy[:, 0], 0)
-    height = np.maximum(bbox_xyxy[:, 3] - bbox_xyxy[:, 1], 0)
-    return np.asarray(width * height)
+    """Shape (n,): width times height, 0 for an inverted box, NaN where a side is no number."""
+    with np.errstate(invalid="ignore"):  # infinity minus infinity, and times 0
+        width = np.maximum(bbox_xyxy[:, 2] - bbox_xyxy[:, 0], 0)
+        height = np.maximum(bbox_xyxy[:, 3] - bbox_xyxy[:, 1], 0)
+        return np.asarray(width * height)
 
 
 def intersection(a: Floats, b: Floats) -> Floats:

@@ -65,6 +65,7 @@ DEGENERATE = [
     pytest.param(every_kind(), id="every kind"),
     pytest.param(every_kind(x1=NAN), id="nan"),
     pytest.param(every_kind(x0=-INF, x1=INF), id="infinite"),
+    pytest.param(every_kind(x0=-INF, x1=INF, y0=5.0, y1=5.0), id="infinite and flat"),
     pytest.param(every_kind(x0=-3e38, x1=3e38, y1=3e38), id="as large as float32 can"),
     pytest.param(every_kind(x0=None, y0=None, x1=None, y1=None), id="null"),
     pytest.param(every_kind(x1=-1), id="inverted"),

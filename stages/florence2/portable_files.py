@@ -34,8 +34,6 @@ def export_files(checkpoint: Checkpoint, folder: Path) -> Exported:
 
     `checkpoint` is in float32 on the CPU.
     """
-    if folder.exists():
-        raise StageError(f"{folder} exists: name a folder that does not, or remove it")
     folder.parent.mkdir(parents=True, exist_ok=True)
     with tempfile.TemporaryDirectory(prefix=f".{folder.name}-", dir=folder.parent) as scratch:
         written = Path(scratch) / "files"

@@ -1,6 +1,6 @@
 """A spaCy pipeline as the parser: what FLD-5B counted its Table 3 with."""
 
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from functools import cache
 from importlib.metadata import version
 from typing import TYPE_CHECKING
@@ -34,7 +34,7 @@ class SpacyPipeline:
 
     name: str
     version: str
-    pipeline: "Pipeline"
+    pipeline: "Pipeline" = field(hash=False)
 
     def parse(self, texts: pa.Array) -> Tokens:
         longest = self.pipeline.max_length
