@@ -210,7 +210,8 @@ def ask(root: Path, query: str, version: int | None = None) -> Spent:
 
 def ask_files(query: str) -> Spent:
     """The same, over plain files."""
-    with closing(duckdb.connect(config={"enable_progress_bar": False})) as connection:
+    with closing(duckdb.connect()) as connection:
+        connection.execute("SET enable_progress_bar = false")
         return warm(connection, query)
 
 
