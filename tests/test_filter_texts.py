@@ -323,9 +323,11 @@ def test_what_was_not_measured_is_not_judged():
     ],
 )
 def test_an_opening_about_the_image_is_flagged(words, bare):
-    found = only(openings=True).judge(annotations(texts=[text(words)])).to_pylist()
-    cut = [(row["value"], row["threshold"], row["detail"]) for row in found]
-    assert cut == ([(len(words) - len(bare), 0, bare)] if bare else [])
+    judged = annotations(texts=[text(words)])
+    expected = [(0, "filter_texts.t12_opening", "flag", len(words) - len(bare), 0)] if bare else []
+    assert said(only(openings=True), judged) == expected
+    details = only(openings=True).judge(judged)["detail"].to_pylist()
+    assert details == ([bare] if bare else [])
 
 
 def test_the_recipe_names_the_parser():
