@@ -13,18 +13,29 @@ from stages.florence2.packed import PackedLinear, can_pack
 
 
 @dataclass(frozen=True)
+class Cache:
+    """What one layer looks back on in every slot.
+
+    `keys` and `values` (slots, heads, positions, beams, head width) are of the answer, `cross_…`
+    (slots, heads, tokens, head width) of the encoder states, which the beams share.
+    """
+
+    keys: torch.Tensor
+    values: torch.Tensor
+    cross_keys: torch.Tensor
+    cross_values: torch.Tensor
+
+
+@dataclass(frozen=True)
 class Attended:
-    """What a step looks back on, each tensor as in `slots.Slots`.
+    """What a step looks back on, by layer.
 
     `mask` (slots, 1, beams, positions * beams) and `cross_mask` (slots, 1, 1, tokens) are added to
     the attention's logits.
     """
 
-    keys: torch.Tensor
-    values: torch.Tensor
+    caches: Sequence[Cache]
     mask: torch.Tensor
-    cross_keys: torch.Tensor
-    cross_values: torch.Tensor
     cross_mask: torch.Tensor
 
 
@@ -65,8 +76,8 @@ class Decoder(nn.Module):
         """
         states = (self.words(tokens) + self.places[positions][:, None]).to(self.dtype)
         states = self.norm(states)
-        for number, layer in enumerate(self.layers):
-            states = layer(states, positions, attended, number)
+        for layer, cache in zip(self.layers, attended.caches, strict=True):
+            states = layer(states, positions, cache, attended.mask, attended.cross_mask)
         logits: torch.Tensor = self.head(states)
         return logits.float()
 
@@ -92,23 +103,22 @@ class _Layer(nn.Module):
         self.norm = _Norm(layer.final_layer_norm, dtype)
 
     def forward(
-        self, states: torch.Tensor, positions: torch.Tensor, attended: Attended, number: int
+        self,
+        states: torch.Tensor,
+        positions: torch.Tensor,
+        cache: Cache,
+        mask: torch.Tensor,
+        cross_mask: torch.Tensor,
     ) -> torch.Tensor:
         slots, beams, _ = states.shape
         query, key, value = self.own(states).view(slots, beams, 3, *self.shape).unbind(2)
-        keys, values = attended.keys[:, number], attended.values[:, number]
         rows = torch.arange(slots, device=states.device)
-        for cache, new in ((keys, key), (values, value)):
-            cache[rows, :, positions] = new.transpose(1, 2)
-        found = _attend(query, keys.flatten(2, 3), values.flatten(2, 3), attended.mask)
+        for known, new in ((cache.keys, key), (cache.values, value)):
+            known[rows, :, positions] = new.transpose(1, 2)
+        found = _attend(query, cache.keys.flatten(2, 3), cache.values.flatten(2, 3), mask)
         states = self.own_norm(states + self.own_out(found))
         query = self.query(states).view(slots, beams, *self.shape)
-        found = _attend(
-            query,
-            attended.cross_keys[:, number],
-            attended.cross_values[:, number],
-            attended.cross_mask,
-        )
+        found = _attend(query, cache.cross_keys, cache.cross_values, cross_mask)
         states = self.cross_norm(states + self.cross_out(found))
         inner = self.activation(self.inner(states))
         normed: torch.Tensor = self.norm(states + self.outer(inner))
@@ -124,10 +134,19 @@ def _attend(
     query: torch.Tensor, keys: torch.Tensor, values: torch.Tensor, mask: torch.Tensor
 ) -> torch.Tensor:
     """Of (slots, beams, heads, head width) queries; (slots, beams, width)."""
-    found = functional.scaled_dot_product_attention(
-        query.transpose(1, 2), keys, values, attn_mask=mask
-    )
-    return found.transpose(1, 2).flatten(2)
+    slots, beams, heads, width = query.shape
+    if beams > 1 or query.device.type != "cpu":
+        found = functional.scaled_dot_product_attention(
+            query.transpose(1, 2), keys, values, attn_mask=mask
+        )
+        return found.transpose(1, 2).flatten(2)
+    # Of one query on the CPU: products of a matrix and a column read keys and values as fast as
+    # memory can be read; the fused attention, which is made for many queries, takes twice as long.
+    # A column is a row turned, and no view of (…, 1): MKL has a fast way for the former only.
+    row = (query * width**-0.5).view(slots * heads, 1, width)
+    logits = torch.bmm(keys.flatten(0, 1), row.mT).view(slots, heads, 1, -1) + mask
+    weights = logits.softmax(dim=3).flatten(0, 1)
+    return torch.bmm(values.flatten(0, 1).mT, weights.mT).view(slots, 1, heads * width)
 
 
 class _Norm(nn.Module):

@@ -7,7 +7,7 @@ from dataclasses import dataclass
 import torch
 
 from schemas.boxes import BINS
-from stages.florence2.decoder import Attended, Decoder
+from stages.florence2.decoder import Attended, Cache, Decoder
 
 BUCKET = 64
 """Positions and encoder states are laid out in multiples of so many."""
@@ -63,18 +63,14 @@ class Hypotheses:
 class Slots:
     """Every tensor's first dimension is the slot; a slot holds one request's answer.
 
-    `keys` and `values` (slots, layers, heads, positions, beams, head width) look back on the
-    answer, `cross_…` (slots, layers, heads, tokens, head width) on the `tokens` (slots,) encoder
-    states, which the beams share. `position` (slots,) is how many tokens the answer has, `limit`
-    how many it may have; `active` where it has not ended. `ended` holds the answers that have,
-    `open` those that have not. `end` (slots, positions, beams) is the log-probability of `</s>`,
-    `locations` (slots, positions, beams, bins) that of the location tokens.
+    `caches` are what each layer looks back on; of the encoder states it is the first `tokens`
+    (slots,). `position` (slots,) is how many tokens the answer has, `limit` how many it may have;
+    `active` where it has not ended. `ended` holds the answers that have, `open` those that have
+    not. `end` (slots, positions, beams) is the log-probability of `</s>`, `locations` (slots,
+    positions, beams, bins) that of the location tokens.
     """
 
-    keys: torch.Tensor
-    values: torch.Tensor
-    cross_keys: torch.Tensor
-    cross_values: torch.Tensor
+    caches: tuple[Cache, ...]
     tokens: torch.Tensor
     position: torch.Tensor
     limit: torch.Tensor
@@ -92,11 +88,19 @@ class Slots:
 
         For that reason an empty slot too looks at one encoder state.
         """
-        device, layers = decoder.device, len(decoder.layers)
-        heads, width = decoder.heads, decoder.head_width
+        device, heads, width = decoder.device, decoder.heads, decoder.head_width
 
-        def states(*shape: int) -> torch.Tensor:
-            return torch.zeros(count, *shape, dtype=decoder.dtype, device=device)
+        def states(*places: int) -> torch.Tensor:
+            shape = count, heads, *places, width
+            return torch.zeros(shape, dtype=decoder.dtype, device=device)
+
+        def turned(*places: int) -> torch.Tensor:
+            """As `states`, but for one beam on the CPU with the places beside one another in
+            memory, as a product of values and a column reads them."""
+            if beams > 1 or device.type != "cpu":
+                return states(*places)
+            shape = count, heads, width, *places
+            return torch.zeros(shape, dtype=decoder.dtype).movedim(2, -1)
 
         def numbers(*shape: int) -> torch.Tensor:
             return torch.zeros(count, *shape, device=device)
@@ -112,11 +116,17 @@ class Slots:
                 scores=numbers(beams),
             )
 
+        caches = (
+            Cache(
+                keys=states(positions, beams),
+                values=turned(positions, beams),
+                cross_keys=states(tokens),
+                cross_values=turned(tokens),
+            )
+            for _ in decoder.layers
+        )
         return cls(
-            keys=states(layers, heads, positions, beams, width),
-            values=states(layers, heads, positions, beams, width),
-            cross_keys=states(layers, heads, tokens, width),
-            cross_values=states(layers, heads, tokens, width),
+            caches=tuple(caches),
             tokens=counts() + 1,
             position=counts(),
             limit=counts(),
@@ -130,17 +140,17 @@ class Slots:
     @property
     def beams(self) -> int:
         """How many answers of each slot are followed."""
-        return self.keys.shape[4]
+        return self.open.ids.shape[1]
 
     @property
     def positions(self) -> int:
         """How long an answer there is room for."""
-        return self.keys.shape[3]
+        return self.end.shape[1]
 
     @property
     def room(self) -> int:
         """How many encoder states there is room for."""
-        return self.cross_keys.shape[3]
+        return self.caches[0].cross_keys.shape[2]
 
     def view(self, count: int, positions: int, tokens: int) -> "Slots":
         """The first slots, positions and encoder states, sharing memory."""
@@ -153,11 +163,17 @@ class Slots:
                 of.scores[:count],
             )
 
+        caches = (
+            Cache(
+                of.keys[:count, :, :positions],
+                of.values[:count, :, :positions],
+                of.cross_keys[:count, :, :tokens],
+                of.cross_values[:count, :, :tokens],
+            )
+            for of in self.caches
+        )
         return Slots(
-            keys=self.keys[:count, :, :, :positions],
-            values=self.values[:count, :, :, :positions],
-            cross_keys=self.cross_keys[:count, :, :, :tokens],
-            cross_values=self.cross_values[:count, :, :, :tokens],
+            caches=tuple(caches),
             tokens=self.tokens[:count],
             position=self.position[:count],
             limit=self.limit[:count],
@@ -182,11 +198,11 @@ class Slots:
     ) -> None:
         """Answers in these slots; `cross` as `Decoder.cross`, `tokens` how many of each count."""
         rows, lengths, longest = (
-            torch.tensor(numbers, device=self.keys.device) for numbers in (slots, tokens, limits)
+            torch.tensor(numbers, device=self.tokens.device) for numbers in (slots, tokens, limits)
         )
-        for layer, (keys, values) in enumerate(cross):
-            self.cross_keys[rows, layer, :, : keys.shape[2]] = keys
-            self.cross_values[rows, layer, :, : values.shape[2]] = values
+        for cache, (keys, values) in zip(self.caches, cross, strict=True):
+            cache.cross_keys[rows, :, : keys.shape[2]] = keys
+            cache.cross_values[rows, :, : values.shape[2]] = values
         self.tokens[rows], self.limit[rows] = lengths, longest
         self.position[rows], self.active[rows] = 0, True
         self.open.scores[rows], self.ended.scores[rows] = NEVER, 2 * NEVER
@@ -194,7 +210,7 @@ class Slots:
 
     def empty(self, slots: Sequence[int]) -> None:
         """Make these slots such as may be stepped without an answer in them."""
-        rows = torch.tensor(slots, dtype=torch.long, device=self.keys.device)
+        rows = torch.tensor(slots, dtype=torch.long, device=self.tokens.device)
         self.position[rows], self.active[rows] = 0, False
 
     def move(self, source: int, target: int) -> None:
@@ -209,19 +225,17 @@ class Slots:
 
     def attended(self) -> Attended:
         """What the next step looks back on, itself included."""
-        beams, device = torch.arange(self.beams, device=self.keys.device), self.keys.device
+        device, dtype = self.tokens.device, self.caches[0].keys.dtype
+        beams = torch.arange(self.beams, device=device)
         places = torch.arange(self.positions, device=device)
         now = self.position[:, None, None, None]
         seen = (self.open.origin[..., None] == beams) & (places[:, None] < now)
         seen |= (places[:, None] == now) & (beams[:, None, None] == beams)
         words = torch.arange(self.room, device=device) < self.tokens[:, None]
         return Attended(
-            keys=self.keys,
-            values=self.values,
-            mask=_additive(seen.flatten(2)[:, None], self.keys.dtype),
-            cross_keys=self.cross_keys,
-            cross_values=self.cross_values,
-            cross_mask=_additive(words[:, None, None], self.keys.dtype),
+            caches=self.caches,
+            mask=_additive(seen.flatten(2)[:, None], dtype),
+            cross_mask=_additive(words[:, None, None], dtype),
         )
 
 
@@ -230,9 +244,9 @@ def _additive(seen: torch.Tensor, dtype: torch.dtype) -> torch.Tensor:
     return hidden.masked_fill_(~seen, -torch.inf)
 
 
-def _tensors(of: "Hypotheses | Slots") -> list[torch.Tensor]:
-    found: list[torch.Tensor] = []
-    for field in dataclasses.fields(of):
-        value = getattr(of, field.name)
-        found.extend(_tensors(value) if isinstance(value, Hypotheses) else [value])
-    return found
+def _tensors(of: object) -> list[torch.Tensor]:
+    if isinstance(of, torch.Tensor):
+        return [of]
+    if not isinstance(of, tuple):
+        of = tuple(getattr(of, field.name) for field in dataclasses.fields(of))
+    return [tensor for one in of for tensor in _tensors(one)]
