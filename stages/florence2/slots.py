@@ -3,6 +3,7 @@
 import dataclasses
 from collections.abc import Sequence
 from dataclasses import dataclass
+from typing import Any
 
 import torch
 
@@ -244,7 +245,7 @@ def _additive(seen: torch.Tensor, dtype: torch.dtype) -> torch.Tensor:
     return hidden.masked_fill_(~seen, -torch.inf)
 
 
-def _tensors(of: object) -> list[torch.Tensor]:
+def _tensors(of: Any) -> list[torch.Tensor]:
     if isinstance(of, torch.Tensor):
         return [of]
     if not isinstance(of, tuple):
