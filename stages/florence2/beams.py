@@ -13,7 +13,8 @@ import torch
 
 from schemas.boxes import BINS
 from stages.florence2.decoder import Decoder
-from stages.florence2.slots import NEVER, Hypotheses, Slots
+from stages.florence2.hypotheses import Hypotheses
+from stages.florence2.slots import NEVER, Slots
 from stages.florence2.vocabulary import Vocabulary
 
 

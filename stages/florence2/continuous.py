@@ -36,7 +36,7 @@ class ContinuousDecoding(Generic[Key]):
         self.count = count
         capture = CudaGraphs() if checkpoint.device.type == "cuda" else None
         self.steps = Steps(self.decoder, rules, capture)
-        self._slots = self._lay_out(beams, positions=1, tokens=1)
+        self._slots = self._lay_out(beams)
         self._going: dict[int, _Going[Key]] = {}
 
     def __len__(self) -> int:
@@ -114,11 +114,11 @@ class ContinuousDecoding(Generic[Key]):
         now = self._slots
         if positions <= now.positions and tokens <= now.room:
             return
-        wanted = max(positions, now.positions), max(tokens, now.room)
-        self._slots = self._lay_out(now.beams, *wanted)
-        self._slots.copy_from(now)
+        self._slots = now.with_room(
+            bucket(max(positions, now.positions)), bucket(max(tokens, now.room))
+        )
 
-    def _lay_out(self, beams: int, positions: int, tokens: int) -> Slots:
-        slots = Slots.allocate(self.decoder, self.count, beams, bucket(positions), bucket(tokens))
+    def _lay_out(self, beams: int) -> Slots:
+        slots = Slots.allocate(self.decoder, self.count, beams, bucket(1), bucket(1))
         slots.open.ids[:, :, 0] = self.vocabulary.eos
         return slots

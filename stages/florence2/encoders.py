@@ -8,7 +8,7 @@ import torch
 from PIL import Image
 
 from stages.florence2.checkpoint import Checkpoint
-from stages.florence2.packed import can_pack, pack
+from stages.florence2.packed import PRODUCTS, can_pack, pack
 from stages.florence2.prompts import Prompt
 
 SMALL = 20_000_000
@@ -57,10 +57,12 @@ class TorchEncoders:
         self.images_at_once = 1 if on_cpu else 16
         self.prompts_at_once = 1 if on_cpu and large else 8
         parts = model.model.vision_tower, model.model.multi_modal_projector, model.get_encoder()
-        if large and can_pack(model.dtype, checkpoint.device):
-            parts = tuple(map(_packed, parts))
-            parts[0].to(memory_format=torch.channels_last)
-        self._tower, self._projector, self._encoder = parts
+        packed = large and can_pack(model.dtype, checkpoint.device)
+        self._tower, self._projector, self._encoder = map(_packed, parts) if packed else parts
+        if packed:
+            self._tower.to(memory_format=torch.channels_last)
+        if packed and model.dtype is torch.bfloat16:
+            self._encoder.config._attn_implementation = PRODUCTS
 
     def encode_images(self, images: Sequence[Image.Image]) -> list[torch.Tensor]:
         """As Encoders."""

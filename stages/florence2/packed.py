@@ -1,10 +1,12 @@
-"""Linear layers whose weights oneDNN has laid out beforehand: on many CPUs twice as fast."""
+"""Layers as a CPU runs them best: linear ones whose weights oneDNN has laid out beforehand, on many
+CPUs twice as fast, and attention by products in bfloat16."""
 
 from typing import Any
 
 import torch
 from torch import nn
 from torch.nn import functional
+from transformers import AttentionInterface
 from transformers.activations import GELUActivation
 
 
@@ -58,3 +60,28 @@ def pack(module: Any) -> None:
         for name, child in list(parent.named_children()):
             if type(child) is nn.Linear:
                 setattr(parent, name, PackedLinear(child))
+
+
+def attend_by_products(
+    _: nn.Module,
+    query: torch.Tensor,
+    key: torch.Tensor,
+    value: torch.Tensor,
+    attention_mask: None,
+    scaling: float,
+    **_options: Any,
+) -> tuple[torch.Tensor, None]:
+    """What transformers asks of an attention: (n, heads, places, width) to (n, places, heads,
+    width). Nothing is masked: prompts are encoded one by one.
+
+    For the encoder in bfloat16, where torch's fused attention takes half as long again.
+    """
+    queries, keys, values = (of.flatten(0, 1) for of in (query, key, value))
+    nothing = query.new_zeros(1)
+    logits = torch.baddbmm(nothing, queries, keys.mT, beta=0, alpha=scaling)
+    found = torch.bmm(logits.softmax(dim=2), values)
+    return found.view(query.shape).transpose(1, 2), None
+
+
+PRODUCTS = "annotator_products"
+AttentionInterface.register(PRODUCTS, attend_by_products)

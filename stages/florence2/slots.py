@@ -3,12 +3,12 @@
 import dataclasses
 from collections.abc import Sequence
 from dataclasses import dataclass
-from typing import Any
 
 import torch
 
 from schemas.boxes import BINS
 from stages.florence2.decoder import Attended, Cache, Decoder
+from stages.florence2.hypotheses import Hypotheses, tensors
 
 BUCKET = 64
 """Positions and encoder states are laid out in multiples of so many."""
@@ -19,45 +19,6 @@ NEVER = -1e9
 def bucket(wanted: int) -> int:
     """The least multiple of BUCKET that holds as many."""
     return -(-wanted // BUCKET) * BUCKET
-
-
-@dataclass(frozen=True)
-class Hypotheses:
-    """Answers as far as they are found, several beams in each slot.
-
-    `ids` (slots, beams, 1 + positions) begin with the decoder's start token; `chosen` and `origin`
-    (slots, beams, positions) are the log-probability of each token and the beam that computed it:
-    a beam may continue another's answer. `scores` (slots, beams) are what the search compares.
-    """
-
-    ids: torch.Tensor
-    chosen: torch.Tensor
-    origin: torch.Tensor
-    scores: torch.Tensor
-
-    def pick(self, beams: torch.Tensor) -> "Hypotheses":
-        """Copies of these beams of each slot, (slots, n)."""
-
-        def rows(of: torch.Tensor) -> torch.Tensor:
-            return of.gather(1, beams[:, :, None].expand(-1, -1, of.shape[2]))
-
-        return Hypotheses(
-            rows(self.ids), rows(self.chosen), rows(self.origin), self.scores.gather(1, beams)
-        )
-
-    def first(self, beams: int) -> "Hypotheses":
-        """The first beams of each slot, sharing memory."""
-        return Hypotheses(*(tensor[:, :beams] for tensor in _tensors(self)))
-
-    def beside(self, others: "Hypotheses") -> "Hypotheses":
-        """These beams and then the others'."""
-        pairs = zip(_tensors(self), _tensors(others), strict=True)
-        return Hypotheses(*(torch.cat(pair, dim=1) for pair in pairs))
-
-    def become(self, others: "Hypotheses") -> None:
-        """Take over the others' values."""
-        for mine, theirs in zip(_tensors(self), _tensors(others), strict=True):
-            mine.copy_(theirs)
 
 
 @dataclass(frozen=True)
@@ -185,10 +146,34 @@ class Slots:
             ended=hypotheses(self.ended),
         )
 
-    def copy_from(self, smaller: "Slots") -> None:
-        """Take over all that is in slots with less room."""
-        for mine, theirs in zip(_tensors(self), _tensors(smaller), strict=True):
-            mine[tuple(slice(size) for size in theirs.shape)] = theirs
+    def with_room(self, positions: int, tokens: int) -> "Slots":
+        """These answers with room for so many positions and encoder states, no fewer than now."""
+
+        def hypotheses(of: Hypotheses) -> Hypotheses:
+            return Hypotheses(
+                _widened(of.ids, 2, 1 + positions),
+                _widened(of.chosen, 2, positions),
+                _widened(of.origin, 2, positions),
+                of.scores,
+            )
+
+        caches = (
+            Cache(
+                _widened(of.keys, 2, positions),
+                _widened(of.values, 2, positions),
+                _widened(of.cross_keys, 2, tokens),
+                _widened(of.cross_values, 2, tokens),
+            )
+            for of in self.caches
+        )
+        return dataclasses.replace(
+            self,
+            caches=tuple(caches),
+            end=_widened(self.end, 1, positions),
+            locations=_widened(self.locations, 1, positions),
+            open=hypotheses(self.open),
+            ended=hypotheses(self.ended),
+        )
 
     def begin(
         self,
@@ -216,7 +201,7 @@ class Slots:
 
     def move(self, source: int, target: int) -> None:
         """Copy one slot's answer over another's."""
-        for tensor in _tensors(self):
+        for tensor in tensors(self):
             tensor[target] = tensor[source]
 
     def last(self) -> torch.Tensor:
@@ -245,9 +230,13 @@ def _additive(seen: torch.Tensor, dtype: torch.dtype) -> torch.Tensor:
     return hidden.masked_fill_(~seen, -torch.inf)
 
 
-def _tensors(of: Any) -> list[torch.Tensor]:
-    if isinstance(of, torch.Tensor):
-        return [of]
-    if not isinstance(of, tuple):
-        of = tuple(getattr(of, field.name) for field in dataclasses.fields(of))
-    return [tensor for one in of for tensor in _tensors(one)]
+def _widened(of: torch.Tensor, place: int, size: int) -> torch.Tensor:
+    """With zeros up to so much room in one dimension, laid out in memory as before."""
+    if of.shape[place] == size:
+        return of
+    shape = [*of.shape[:place], size, *of.shape[place + 1 :]]
+    order = sorted(range(of.ndim), key=of.stride, reverse=True)
+    wider = torch.empty_permuted(shape, order, dtype=of.dtype, device=of.device)
+    wider.narrow(place, 0, of.shape[place]).copy_(of)
+    wider.narrow(place, of.shape[place], size - of.shape[place]).zero_()
+    return wider
