@@ -64,6 +64,8 @@ def main() -> None:
     )
     parser.add_argument("--json", type=Path, help="write the figures here")
     arguments = parser.parse_args()
+    if arguments.kills < 1:
+        parser.error("--kills: 1 at least")
     with tempfile.TemporaryDirectory(ignore_cleanup_errors=True) as folder:
         shards = Path(folder) / "shards"
         make_shards(shards, arguments.shards)

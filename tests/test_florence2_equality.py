@@ -8,10 +8,12 @@ true shapes (random weights):
         tests/test_florence2_equality.py -k base
 """
 
+import copy
 import logging
 import os
 import random
 from collections import Counter
+from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
@@ -105,14 +107,26 @@ def compare(checkpoint, decoding, images, requests):
         if result.tokens != expected:
             pair = result.tokens, expected
             tied = reference.part_at_a_tie(request, *pair)
-            tied |= decoding.num_beams > 1 and reference.score_alike(request, *pair)
-            assert tied, request
+            assert tied or rounding_decides(checkpoint, decoding, images, requests, request), (
+                request
+            )
         found["equal" if result.tokens == expected else "near ties"] += 1
         logs = reference.logits(request, result.tokens).log_softmax(dim=1).numpy()
         farthest = max(farthest, difference(result, logs, checkpoint.vocabulary))
     assert found.total() == len(requests)
     assert farthest <= 1e-4
     logging.info("%s, log-probabilities within %.1e", dict(found), farthest)
+
+
+def rounding_decides(checkpoint, decoding, images, requests, request):
+    """Whether beam search, which may drop one of two answers that are alike long before they part
+    or long after, finds the answer of `generate` where both compute in float64."""
+    if decoding.num_beams == 1:
+        return False
+    exact = replace(checkpoint, model=copy.deepcopy(checkpoint.model).double())
+    results = Engine(exact, decoding).stream(images, requests)
+    found = next(result.tokens for result in results if result.request == request)
+    return found == Reference(exact, images[request.image]).generate(request, decoding)
 
 
 def difference(result, logs, known):

@@ -12,8 +12,6 @@ from stages.florence2.requests import Request
 
 TIE = 1e-3
 """Logits closer than this may be ordered either way by float32 sums in another order."""
-MEAN_TIE = 1e-5
-"""The same of a whole answer's mean log-probability, by which beam search chooses among them."""
 
 
 class Reference:
@@ -71,14 +69,6 @@ class Reference:
             return len(one) == len(other)
         logits = self.logits(request, one[: place + 1])[place]
         return abs(float(logits[one[place]] - logits[other[place]])) < TIE
-
-    def score_alike(self, request: Request, one: tuple[int, ...], other: tuple[int, ...]) -> bool:
-        """Whether beam search could end with either: their mean log-probabilities are that near."""
-        return abs(self._mean(request, one) - self._mean(request, other)) < MEAN_TIE
-
-    def _mean(self, request: Request, tokens: tuple[int, ...]) -> float:
-        logs = self.logits(request, tokens).double().log_softmax(dim=1)
-        return float(logs[range(len(tokens)), tokens].mean())
 
     def _prompt(self, request: Request) -> tuple[int, ...]:
         room = self.checkpoint.max_positions - self._features.shape[1]
