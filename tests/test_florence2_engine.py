@@ -161,8 +161,9 @@ def test_packed_encoders_compute_the_same_and_leave_the_model_alone(
     with torch.inference_mode():
         encoders = TorchEncoders(loaded)
         assert encoders.prompts_at_once == 1
-        attention = encoders._encoder.config._attn_implementation
+        attention = encoders._encoder.layers[0].self_attn.config._attn_implementation
         assert (attention == PRODUCTS) == (dtype == "bfloat16")
+        assert loaded.model.get_encoder().config._attn_implementation == "sdpa"
         for module in (encoders._tower, encoders._encoder):
             packed = [part for part in module.modules() if isinstance(part, PackedLinear)]
             assert {part.activation for part in packed} == {"none", "gelu"}
@@ -173,9 +174,10 @@ def test_packed_encoders_compute_the_same_and_leave_the_model_alone(
         words = loaded.model.get_input_embeddings()(torch.tensor([prompts[0].ids]))
         embedded = torch.cat([features[0][None], words], dim=1)
         expected = loaded.model.get_encoder()(inputs_embeds=embedded).last_hidden_state
-    difference = 1e-3 if dtype == "float32" else 0.15
-    for ours, plain in ((features[0], theirs[0]), (states, expected)):
-        assert (ours - plain).norm() <= difference * plain.norm()
+    # In bfloat16 products round logits before the softmax, which the fused attention does not.
+    near = (1e-3, 1e-3) if dtype == "float32" else (0.1, 0.15)
+    for ours, plain, apart in zip((features[0], states), (theirs[0], expected), near, strict=True):
+        assert (ours - plain).norm() <= apart * plain.norm()
     after = dict(loaded.model.named_parameters())
     assert before.keys() == after.keys()
     for name, (weight, values, stride) in before.items():
@@ -186,7 +188,7 @@ def test_packed_encoders_compute_the_same_and_leave_the_model_alone(
 
 def test_attention_by_products_is_attention():
     random = torch.Generator().manual_seed(0)
-    query, key, value = torch.randn(3, 2, 4, 7, 8, generator=random)
+    query, key, value = torch.randn(3, 1, 4, 7, 8, generator=random)
     found, _ = attend_by_products(torch.nn.Identity(), query, key, value, None, scaling=0.3)
     theirs = functional.scaled_dot_product_attention(query, key, value, scale=0.3)
     torch.testing.assert_close(found, theirs.transpose(1, 2))

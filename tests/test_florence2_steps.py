@@ -11,6 +11,7 @@ from stages.base import Model
 from stages.florence2.beams import Rules, step
 from stages.florence2.decoder import Decoder
 from stages.florence2.engine import Decoding, Engine
+from stages.florence2.hypotheses import tensors
 from stages.florence2.loading import load_checkpoint
 from stages.florence2.prompts import TASKS
 from stages.florence2.requests import Request
@@ -64,6 +65,32 @@ def test_a_step_compiles_to_one_graph_and_once_while_the_bucket_stays(beams, ban
         found = answers(engine, pictures, requests)
     assert compiler.frame_count == 1
     assert_same(found, answers(Engine(exact, decoding, 4), pictures, requests))
+
+
+@pytest.mark.parametrize("beams", [1, 3])
+@pytest.mark.parametrize(
+    ("room", "wider", "as_they_are"),
+    [
+        ((128, 64), ("keys", "values"), ("cross_keys", "cross_values")),
+        ((64, 128), ("cross_keys", "cross_values"), ("keys", "values")),
+    ],
+)
+def test_room_is_added_around_what_is_there(room, wider, as_they_are, beams, exact):
+    slots = Slots.allocate(Decoder(exact), 2, beams, 64, 64)
+    for tensor in tensors(slots.caches):
+        tensor.normal_()
+    after = slots.with_room(*room)
+    assert (after.positions, after.room) == room
+    for then, now in zip(slots.caches, after.caches, strict=True):
+        for name in as_they_are:
+            assert getattr(now, name) is getattr(then, name)
+        for name in wider:
+            old, new = getattr(then, name), getattr(now, name)
+            assert torch.equal(new[:, :, :64], old)
+            assert new.shape[2] == 128
+            assert not new[:, :, 64:].any()
+            assert (new.stride(-1) == 1) == (old.stride(-1) == 1)
+    assert (after.locations is slots.locations) == (room[0] == 64)
 
 
 @WAYS

@@ -130,18 +130,25 @@ class _Layer(nn.Module):
         return both.permute(2, 0, 3, 1, 4)
 
 
+def by_columns(beams: int, device: torch.device) -> bool:
+    """Whether attention of so many queries is products of a matrix and a column.
+
+    One query's on the CPU is: such products read keys and values as fast as memory can be read. The
+    fused attention, which is made for many queries, takes twice as long.
+    """
+    return beams == 1 and device.type == "cpu"
+
+
 def _attend(
     query: torch.Tensor, keys: torch.Tensor, values: torch.Tensor, mask: torch.Tensor
 ) -> torch.Tensor:
     """Of (slots, beams, heads, head width) queries; (slots, beams, width)."""
     slots, beams, heads, width = query.shape
-    if beams > 1 or query.device.type != "cpu":
+    if not by_columns(beams, query.device):
         found = functional.scaled_dot_product_attention(
             query.transpose(1, 2), keys, values, attn_mask=mask
         )
         return found.transpose(1, 2).flatten(2)
-    # Of one query on the CPU: products of a matrix and a column read keys and values as fast as
-    # memory can be read; the fused attention, which is made for many queries, takes twice as long.
     # A column is a row turned, and no view of (…, 1): MKL has a fast way for the former only.
     row = (query * width**-0.5).view(slots * heads, 1, width)
     logits = torch.bmm(keys.flatten(0, 1), row.mT).view(slots, heads, 1, -1) + mask

@@ -8,7 +8,7 @@ import torch
 from PIL import Image
 
 from stages.florence2.checkpoint import Checkpoint
-from stages.florence2.packed import PRODUCTS, can_pack, pack
+from stages.florence2.packed import can_pack, pack, use_products
 from stages.florence2.prompts import Prompt
 
 SMALL = 20_000_000
@@ -62,7 +62,7 @@ class TorchEncoders:
         if packed:
             self._tower.to(memory_format=torch.channels_last)
         if packed and model.dtype is torch.bfloat16:
-            self._encoder.config._attn_implementation = PRODUCTS
+            use_products(self._encoder)
 
     def encode_images(self, images: Sequence[Image.Image]) -> list[torch.Tensor]:
         """As Encoders."""

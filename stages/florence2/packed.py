@@ -9,6 +9,9 @@ from torch.nn import functional
 from transformers import AttentionInterface
 from transformers.activations import GELUActivation
 
+PRODUCTS = "annotator_products"
+"""What transformers knows `attend_by_products` by."""
+
 
 class PackedLinear(nn.Module):
     """Does what the `nn.Linear` it is made of does, for inference on the CPU.
@@ -71,11 +74,12 @@ def attend_by_products(
     scaling: float,
     **_options: Any,
 ) -> tuple[torch.Tensor, None]:
-    """What transformers asks of an attention: (n, heads, places, width) to (n, places, heads,
-    width). Nothing is masked: prompts are encoded one by one.
+    """What transformers asks of an attention: (1, heads, places, width) to (1, places, heads,
+    width). There is no mask, which transformers keeps from an attention of ours: one prompt only.
 
     For the encoder in bfloat16, where torch's fused attention takes half as long again.
     """
+    assert len(query) == 1
     queries, keys, values = (of.flatten(0, 1) for of in (query, key, value))
     nothing = query.new_zeros(1)
     logits = torch.baddbmm(nothing, queries, keys.mT, beta=0, alpha=scaling)
@@ -83,5 +87,9 @@ def attend_by_products(
     return found.view(query.shape).transpose(1, 2), None
 
 
-PRODUCTS = "annotator_products"
-AttentionInterface.register(PRODUCTS, attend_by_products)
+def use_products(encoder: Any) -> None:
+    """Let a copy of BART's encoder attend by products, unless another attention is asked for than
+    transformers' usual one."""
+    if encoder.config._attn_implementation == "sdpa":
+        AttentionInterface.register(PRODUCTS, attend_by_products)
+        encoder.config._attn_implementation = PRODUCTS

@@ -7,7 +7,7 @@ from dataclasses import dataclass
 import torch
 
 from schemas.boxes import BINS
-from stages.florence2.decoder import Attended, Cache, Decoder
+from stages.florence2.decoder import Attended, Cache, Decoder, by_columns
 from stages.florence2.hypotheses import Hypotheses, tensors
 
 BUCKET = 64
@@ -57,9 +57,9 @@ class Slots:
             return torch.zeros(shape, dtype=decoder.dtype, device=device)
 
         def turned(*places: int) -> torch.Tensor:
-            """As `states`, but for one beam on the CPU with the places beside one another in
-            memory, as a product of values and a column reads them."""
-            if beams > 1 or device.type != "cpu":
+            """As `states`, but where a product with a column reads values, with the places beside
+            one another in memory."""
+            if not by_columns(beams, device):
                 return states(*places)
             shape = count, heads, width, *places
             return torch.zeros(shape, dtype=decoder.dtype).movedim(2, -1)
@@ -147,7 +147,10 @@ class Slots:
         )
 
     def with_room(self, positions: int, tokens: int) -> "Slots":
-        """These answers with room for so many positions and encoder states, no fewer than now."""
+        """These answers with room for so many positions and encoder states, no fewer than now.
+
+        What need not grow is shared with these slots, which are not to be used any more.
+        """
 
         def hypotheses(of: Hypotheses) -> Hypotheses:
             return Hypotheses(
