@@ -174,12 +174,18 @@ def test_old_versions_go_and_the_others_answer_as_before(store):
         ({"keep_last": 2, "older_than": "version 2"}, [1]),
     ],
 )
-def test_a_rule_says_which_versions_go(three, rule, expired):
+def test_a_rule_says_which_versions_go(three, rule, expired, monkeypatch):
+    now = datetime.now(UTC)
+
+    class Stopped(datetime):
+        @classmethod
+        def now(cls, tz=None):
+            return now
+
+    monkeypatch.setattr("annotator.store.expiry.datetime", Stopped)
     if isinstance(rule.get("older_than"), str):
-        rule = {
-            **rule,
-            "older_than": datetime.now(UTC) - three.version(rule["older_than"][-1]).when,
-        }
+        made = three.version(rule["older_than"][-1]).when
+        rule = {**rule, "older_than": now - made - timedelta(microseconds=1)}
     assert [v.number for v in three.expire(**rule, dry_run=True).expired] == expired
 
 
