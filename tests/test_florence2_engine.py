@@ -1,3 +1,7 @@
+import multiprocessing
+import platform
+import resource
+
 import numpy as np
 import pytest
 import torch
@@ -5,10 +9,12 @@ from torch.nn import functional
 from transformers import AutoProcessor, GenerationConfig
 
 from stages.base import Model
+from stages.florence2.attention import PRODUCTS, attend
 from stages.florence2.encoders import TorchEncoders
 from stages.florence2.engine import Decoding, Engine
 from stages.florence2.loading import load_checkpoint
-from stages.florence2.packed import PRODUCTS, PackedLinear, attend_by_products, can_pack
+from stages.florence2.memory import keep_freed_memory
+from stages.florence2.packed import PackedLinear, can_pack
 from stages.florence2.prompts import TASKS, build_prompt
 from stages.florence2.requests import Request
 
@@ -161,9 +167,15 @@ def test_packed_encoders_compute_the_same_and_leave_the_model_alone(
     with torch.inference_mode():
         encoders = TorchEncoders(loaded)
         assert encoders.prompts_at_once == 1
-        attention = encoders._encoder.layers[0].self_attn.config._attn_implementation
-        assert (attention == PRODUCTS) == (dtype == "bfloat16")
-        assert loaded.model.get_encoder().config._attn_implementation == "sdpa"
+        blocks = encoders._tower.blocks[0][0]
+        for module in (
+            encoders._encoder.layers[0].self_attn,
+            blocks.channel_block.channel_attn,
+            blocks.spatial_block.window_attn,
+        ):
+            assert module.config._attn_implementation == PRODUCTS
+        for module in (loaded.model.get_encoder(), loaded.model.model.vision_tower):
+            assert module.config._attn_implementation == "sdpa"
         for module in (encoders._tower, encoders._encoder):
             packed = [part for part in module.modules() if isinstance(part, PackedLinear)]
             assert {part.activation for part in packed} == {"none", "gelu"}
@@ -186,9 +198,95 @@ def test_packed_encoders_compute_the_same_and_leave_the_model_alone(
         assert weight.equal(values), name
 
 
-def test_attention_by_products_is_attention():
+def test_another_attention_than_usual_stays_what_it_is(lively_checkpoint, monkeypatch):
+    monkeypatch.setattr("stages.florence2.encoders.SMALL", 0)
+    asked = Model(checkpoint=str(lively_checkpoint), device="cpu", attention="eager")
+    encoders = TorchEncoders(load_checkpoint(asked))
+    assert encoders._encoder.config._attn_implementation == "eager"
+    assert encoders._tower.config._attn_implementation == "eager"
+
+
+@pytest.mark.parametrize("dtype", [torch.float32, torch.bfloat16])
+@pytest.mark.parametrize(
+    ("count", "order"),
+    [
+        pytest.param(1, (0, 1, 3, 2, 4), id="a prompt"),
+        pytest.param(6, (0, 1, 3, 2, 4), id="windows"),
+        pytest.param(1, (0, 1, 3, 4, 2), id="channels"),
+    ],
+)
+def test_attention_by_products_is_attention(count, order, dtype):
+    if not can_pack(dtype, torch.device("cpu")):
+        pytest.skip("this CPU or this torch cannot pack")
     random = torch.Generator().manual_seed(0)
-    query, key, value = torch.randn(3, 1, 4, 7, 8, generator=random)
-    found, _ = attend_by_products(torch.nn.Identity(), query, key, value, None, scaling=0.3)
-    theirs = functional.scaled_dot_product_attention(query, key, value, scale=0.3)
-    torch.testing.assert_close(found, theirs.transpose(1, 2))
+    # As the layers make them: queries, keys and values of all places lie together.
+    made = torch.randn(count, 7, 3, 4, 8, generator=random).to(dtype).movedim(2, 0)
+    query, key, value = made.permute(order)
+    found, _ = attend(torch.nn.Identity(), query, key, value, None, scaling=0.3)
+    full = [of.double() for of in (query, key, value)]
+    theirs = functional.scaled_dot_product_attention(*full, scale=0.3).transpose(1, 2)
+    near = 1e-6 if dtype is torch.float32 else 0.03
+    torch.testing.assert_close(found.double(), theirs, atol=near, rtol=near)
+
+
+@pytest.mark.parametrize("beams", [1, 3])
+def test_the_fused_attention_that_a_gpu_uses_gives_the_same_answers(
+    beams, exact, pictures, monkeypatch
+):
+    requests = [Request(i, task) for i in range(2) for task in ROOTS]
+    columns = Engine(exact, Decoding(LIMITS, beams), 5)
+    monkeypatch.setattr("stages.florence2.decoder.by_columns", lambda device: False)
+    fused = Engine(exact, Decoding(LIMITS, beams), 5)
+    assert columns._answers.decoder.by_columns
+    assert not fused._answers.decoder.by_columns
+    ours, theirs = (
+        {r.request: r for r in engine.run(pictures, requests)} for engine in (columns, fused)
+    )
+    assert {asked: r.tokens for asked, r in ours.items()} == {
+        asked: r.tokens for asked, r in theirs.items()
+    }
+    for asked, result in ours.items():
+        np.testing.assert_allclose(
+            result.scores.locations, theirs[asked].scores.locations, atol=1e-9
+        )
+
+
+@pytest.mark.parametrize("before", [False, True])
+def test_denormal_numbers_count_as_zero_while_answers_are_sought_and_only_then(
+    before, lively, pictures
+):
+    least, seen = torch.tensor([torch.finfo(torch.float32).tiny / 2]), []
+    hook = lively.model.model.vision_tower.register_forward_hook(
+        lambda *_: seen.append((least * 1).item())
+    )
+    try:
+        if not torch.set_flush_denormal(before):
+            pytest.skip("this CPU has no such mode")
+        outside = (least * 1).item()
+        Engine(lively, Decoding(LIMITS)).run(pictures, [Request(0, "caption")])
+        assert seen == [0]
+        assert (outside == 0) == before
+        assert (least * 1).item() == outside
+    finally:
+        torch.set_flush_denormal(False)
+        hook.remove()
+
+
+def large_blocks_fault():
+    """Pages that the system had to find for blocks of 64 MiB, each freed before the next."""
+    faults = []
+    for _ in range(8):
+        before = resource.getrusage(resource.RUSAGE_SELF).ru_minflt
+        torch.zeros(2**24)
+        faults.append(resource.getrusage(resource.RUSAGE_SELF).ru_minflt - before)
+    return min(faults[1:])
+
+
+def test_freed_memory_is_kept_for_what_comes_next():
+    if platform.libc_ver()[0] != "glibc":
+        pytest.skip("only glibc can be told to")
+    # In a process of its own: there is no way to ask what was told before, or to take it back.
+    with multiprocessing.get_context("spawn").Pool(1) as pool:
+        assert pool.apply(large_blocks_fault) > 2**10
+        pool.apply(keep_freed_memory)
+        assert pool.apply(large_blocks_fault) < 2**6

@@ -62,7 +62,8 @@ class Decoder(nn.Module):
         self.places = positions.weight.detach()[positions.offset :]
         self.norm = _Norm(theirs.layernorm_embedding, self.dtype)
         packed = can_pack(weights, device)
-        layers = [_Layer(layer, self.dtype, packed) for layer in theirs.layers]
+        self.by_columns = by_columns(device)
+        layers = [_Layer(layer, self.dtype, packed, self.by_columns) for layer in theirs.layers]
         self.layers: Sequence[_Layer] = nn.ModuleList(layers)  # type: ignore[assignment]
         self.head = _Linear([model.lm_head], packed)
 
@@ -87,8 +88,9 @@ class Decoder(nn.Module):
 
 
 class _Layer(nn.Module):
-    def __init__(self, layer: Any, dtype: torch.dtype, packed: bool) -> None:
+    def __init__(self, layer: Any, dtype: torch.dtype, packed: bool, by_columns: bool) -> None:
         super().__init__()
+        self.attend = _attend_by_columns if by_columns else _attend_fused
         own, cross = layer.self_attn, layer.encoder_attn
         self.shape = (own.num_heads, own.head_dim)
         self.own = _Linear([own.q_proj, own.k_proj, own.v_proj], packed)
@@ -115,10 +117,10 @@ class _Layer(nn.Module):
         rows = torch.arange(slots, device=states.device)
         for known, new in ((cache.keys, key), (cache.values, value)):
             known[rows, :, positions] = new.transpose(1, 2)
-        found = _attend(query, cache.keys.flatten(2, 3), cache.values.flatten(2, 3), mask)
+        found = self.attend(query, cache.keys.flatten(2, 3), cache.values.flatten(2, 3), mask)
         states = self.own_norm(states + self.own_out(found))
         query = self.query(states).view(slots, beams, *self.shape)
-        found = _attend(query, cache.cross_keys, cache.cross_values, cross_mask)
+        found = self.attend(query, cache.cross_keys, cache.cross_values, cross_mask)
         states = self.cross_norm(states + self.cross_out(found))
         inner = self.activation(self.inner(states))
         normed: torch.Tensor = self.norm(states + self.outer(inner))
@@ -130,30 +132,34 @@ class _Layer(nn.Module):
         return both.permute(2, 0, 3, 1, 4)
 
 
-def by_columns(beams: int, device: torch.device) -> bool:
-    """Whether attention of so many queries is products of a matrix and a column.
+def by_columns(device: torch.device) -> bool:
+    """Whether attention is products of a matrix and a column for each query.
 
-    One query's on the CPU is: such products read keys and values as fast as memory can be read. The
+    Few queries on the CPU: such products read keys and values as fast as memory can be read. The
     fused attention, which is made for many queries, takes twice as long.
     """
-    return beams == 1 and device.type == "cpu"
+    return device.type == "cpu"
 
 
-def _attend(
+def _attend_by_columns(
     query: torch.Tensor, keys: torch.Tensor, values: torch.Tensor, mask: torch.Tensor
 ) -> torch.Tensor:
-    """Of (slots, beams, heads, head width) queries; (slots, beams, width)."""
     slots, beams, heads, width = query.shape
-    if not by_columns(beams, query.device):
-        found = functional.scaled_dot_product_attention(
-            query.transpose(1, 2), keys, values, attn_mask=mask
-        )
-        return found.transpose(1, 2).flatten(2)
     # A column is a row turned, and no view of (…, 1): MKL has a fast way for the former only.
-    row = (query * width**-0.5).view(slots * heads, 1, width)
-    logits = torch.bmm(keys.flatten(0, 1), row.mT).view(slots, heads, 1, -1) + mask
-    weights = logits.softmax(dim=3).flatten(0, 1)
-    return torch.bmm(values.flatten(0, 1).mT, weights.mT).view(slots, 1, heads * width)
+    rows = (query * width**-0.5).transpose(1, 2).reshape(slots * heads, beams, width)
+    logits = torch.bmm(keys.flatten(0, 1), rows.mT).mT.unflatten(0, (slots, heads))
+    weights = logits.contiguous().add_(mask).softmax(dim=3).flatten(0, 1)
+    found = torch.bmm(values.flatten(0, 1).mT, weights.mT).mT
+    return found.reshape(slots, heads, beams, width).transpose(1, 2).flatten(2)
+
+
+def _attend_fused(
+    query: torch.Tensor, keys: torch.Tensor, values: torch.Tensor, mask: torch.Tensor
+) -> torch.Tensor:
+    found = functional.scaled_dot_product_attention(
+        query.transpose(1, 2), keys, values, attn_mask=mask
+    )
+    return found.transpose(1, 2).flatten(2)
 
 
 class _Norm(nn.Module):

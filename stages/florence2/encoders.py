@@ -7,8 +7,9 @@ from typing import Any, Protocol
 import torch
 from PIL import Image
 
+from stages.florence2.attention import use_products
 from stages.florence2.checkpoint import Checkpoint
-from stages.florence2.packed import can_pack, pack, use_products
+from stages.florence2.packed import can_pack, pack
 from stages.florence2.prompts import Prompt
 
 SMALL = 20_000_000
@@ -61,7 +62,7 @@ class TorchEncoders:
         self._tower, self._projector, self._encoder = map(_packed, parts) if packed else parts
         if packed:
             self._tower.to(memory_format=torch.channels_last)
-        if packed and model.dtype is torch.bfloat16:
+            use_products(self._tower)
             use_products(self._encoder)
 
     def encode_images(self, images: Sequence[Image.Image]) -> list[torch.Tensor]:

@@ -1,5 +1,6 @@
 """Encode once, ask many: a queue of requests about images, answered from one encoding of each."""
 
+import sys
 from collections import deque
 from collections.abc import Iterable, Iterator, Mapping
 from contextlib import contextmanager
@@ -12,6 +13,7 @@ from stages.florence2.checkpoint import Checkpoint
 from stages.florence2.continuous import ContinuousDecoding
 from stages.florence2.encoders import SMALL, Encoders, TorchEncoders
 from stages.florence2.grammar import parse_answer
+from stages.florence2.memory import keep_freed_memory
 from stages.florence2.prompts import TASKS, Prompt, Task, build_prompt
 from stages.florence2.requests import FollowUp, Request, Result
 from stages.florence2.scores import TokenScores
@@ -33,13 +35,16 @@ class Decoding:
 
 
 @contextmanager
-def _threads(count: int | None) -> Iterator[None]:
-    """torch's threads on the CPU while this lasts; None leaves them as they are."""
-    before = torch.get_num_threads()
-    torch.set_num_threads(count or before)
+def _arithmetic(threads: int | None) -> Iterator[None]:
+    """On the CPU, while this lasts: torch's threads, None as they are, and denormal numbers count
+    as zero: of a long answer's attention there are many, and each makes the processor wait."""
+    before, flushed = torch.get_num_threads(), sys.float_info.min / 2 == 0
+    torch.set_num_threads(threads or before)
+    torch.set_flush_denormal(True)
     try:
         yield
     finally:
+        torch.set_flush_denormal(flushed)
         torch.set_num_threads(before)
 
 
@@ -59,6 +64,9 @@ class Engine:
         self.checkpoint = checkpoint
         self.decoding = decoding
         self.batch_size = batch_size
+        small = checkpoint.parameters <= SMALL
+        if checkpoint.device.type == "cpu" and not small:
+            keep_freed_memory()
         self.encoders = encoders or TorchEncoders(checkpoint)
         rules = Rules.of(
             checkpoint.vocabulary, decoding.no_repeat_ngram_size, decoding.early_stopping
@@ -66,7 +74,7 @@ class Engine:
         self._answers: ContinuousDecoding[Job] = ContinuousDecoding(
             checkpoint, batch_size, decoding.num_beams, rules
         )
-        self._thread_count = 1 if checkpoint.parameters <= SMALL else None
+        self._thread_count = 1 if small else None
 
     def run(
         self, images: Images, requests: Iterable[Request], follow_up: FollowUp = lambda _: ()
@@ -88,7 +96,7 @@ class Engine:
         encoded: deque[tuple[Job, torch.Tensor]] = deque()
         self._answers.clear()
         while True:
-            with _threads(self._thread_count), torch.inference_mode():
+            with _arithmetic(self._thread_count), torch.inference_mode():
                 self._join(waiting, encoded)
                 if not self._answers:
                     return

@@ -7,7 +7,7 @@ from dataclasses import dataclass
 import torch
 
 from schemas.boxes import BINS
-from stages.florence2.decoder import Attended, Cache, Decoder, by_columns
+from stages.florence2.decoder import Attended, Cache, Decoder
 from stages.florence2.hypotheses import Hypotheses, tensors
 
 BUCKET = 64
@@ -59,7 +59,7 @@ class Slots:
         def turned(*places: int) -> torch.Tensor:
             """As `states`, but where a product with a column reads values, with the places beside
             one another in memory."""
-            if not by_columns(beams, device):
+            if not decoder.by_columns:
                 return states(*places)
             shape = count, heads, width, *places
             return torch.zeros(shape, dtype=decoder.dtype).movedim(2, -1)
