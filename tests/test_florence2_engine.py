@@ -273,13 +273,14 @@ def test_denormal_numbers_count_as_zero_while_answers_are_sought_and_only_then(
 
 
 def large_blocks_fault():
-    """Pages that the system had to find for blocks of 64 MiB, each freed before the next."""
+    """Pages that the system had to find for a block of 64 MiB, the fewest of many: small blocks get
+    in between, so the first few find no gap that is wide enough."""
     faults = []
-    for _ in range(8):
+    for _ in range(30):
         before = resource.getrusage(resource.RUSAGE_SELF).ru_minflt
         torch.zeros(2**24)
         faults.append(resource.getrusage(resource.RUSAGE_SELF).ru_minflt - before)
-    return min(faults[1:])
+    return min(faults)
 
 
 def test_freed_memory_is_kept_for_what_comes_next():

@@ -11,6 +11,9 @@ from torch.nn import functional
 from stages.florence2.checkpoint import Checkpoint
 from stages.florence2.packed import PackedLinear, can_pack
 
+BLOCK = 64
+"""Logits are made in multiples of so many."""
+
 
 @dataclass(frozen=True)
 class Cache:
@@ -65,12 +68,12 @@ class Decoder(nn.Module):
         self.by_columns = by_columns(device)
         layers = [_Layer(layer, self.dtype, packed, self.by_columns) for layer in theirs.layers]
         self.layers: Sequence[_Layer] = nn.ModuleList(layers)  # type: ignore[assignment]
-        self.head = _Linear([model.lm_head], packed)
+        self.head = _Linear([_filled(model.lm_head)], packed)
 
     def forward(
         self, tokens: torch.Tensor, positions: torch.Tensor, attended: Attended
     ) -> torch.Tensor:
-        """Logits in float32, shape (slots, beams, vocabulary).
+        """Logits in float32, shape (slots, beams, vocabulary), up to a multiple of BLOCK with -inf.
 
         `tokens` (slots, beams) stand at `positions` (slots,), where their keys and values are
         written into `attended`.
@@ -188,10 +191,24 @@ class _Linear(nn.Module):
         return product
 
 
+def _filled(head: nn.Linear) -> nn.Linear:
+    """Up to a multiple of BLOCK with outputs that are -inf."""
+    more = -head.out_features % BLOCK
+    bias = head.weight.new_zeros(head.out_features) if head.bias is None else head.bias.detach()
+    return _linear(
+        functional.pad(head.weight.detach(), (0, 0, 0, more)),
+        functional.pad(bias, (0, more), value=-torch.inf),
+    )
+
+
 def _join(linears: Sequence[nn.Linear]) -> nn.Linear:
     weight = torch.cat([linear.weight.detach() for linear in linears])
     bias = torch.cat([linear.bias.detach() for linear in linears])
-    joined = nn.Linear(weight.shape[1], weight.shape[0], device="meta")
-    joined.weight = nn.Parameter(weight, requires_grad=False)
-    joined.bias = nn.Parameter(bias, requires_grad=False)
-    return joined
+    return _linear(weight, bias)
+
+
+def _linear(weight: torch.Tensor, bias: torch.Tensor) -> nn.Linear:
+    made = nn.Linear(weight.shape[1], weight.shape[0], device="meta")
+    made.weight = nn.Parameter(weight, requires_grad=False)
+    made.bias = nn.Parameter(bias, requires_grad=False)
+    return made
