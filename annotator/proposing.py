@@ -21,8 +21,9 @@ from stages.base import Model, Session
 from stages.catalogue import AnyProposer
 
 IMAGES_AT_ONCE = 32
+"""Where there is no proposer to say how many it likes."""
 PIXELS_AT_ONCE = 100_000_000
-"""A batch for the proposers ends at whichever is met first: 100 million pixels are 300 MB."""
+"""A batch ends here, with fewer images than a proposer likes: 300 MB."""
 Read = tuple[dict[str, Any], Sample | None]
 """An image's row, and its sample with the pixels decoded; None where they do not decode."""
 
@@ -32,7 +33,8 @@ def propose_shard(task: ShardTask) -> Generator[int, None, Annotations]:
     sessions = _open_sessions(task.propose, task.models)
     problems: list[Problem] = []
     pieces = []
-    for batch in _batches(_samples(task.ref, problems)):
+    most = max((session.images_at_once for session in sessions), default=IMAGES_AT_ONCE)
+    for batch in _batches(_samples(task.ref, problems), most):
         pieces.append(_propose_batch(batch, sessions, task))
         yield len(batch)
     left = table_of("problems", [_problem_row(p, task.recipe) for p in problems])
@@ -47,13 +49,13 @@ def _samples(ref: ShardRef, problems: list[Problem]) -> Iterator[Sample]:
             yield item
 
 
-def _batches(samples: Iterator[Sample]) -> Iterator[list[Read]]:
+def _batches(samples: Iterator[Sample], most: int) -> Iterator[list[Read]]:
     batch: list[Read] = []
     pixels = 0
     for row, sample in map(_image_row, samples):
         batch.append((row, sample))
         pixels += row["width"] * row["height"] if sample else 0
-        if len(batch) == IMAGES_AT_ONCE or pixels >= PIXELS_AT_ONCE:
+        if len(batch) == most or pixels >= PIXELS_AT_ONCE:
             yield batch
             batch, pixels = [], 0
     if batch:

@@ -41,6 +41,13 @@ def proposed(lively_checkpoint, pictures):
     return session, samples, so_far, session.propose(samples, so_far)
 
 
+def test_more_images_are_asked_for_than_there_are_slots_to_fill(proposed, monkeypatch):
+    session, *_ = proposed
+    assert (session.engine.batch_size, session.images_at_once) == (32, 32)
+    monkeypatch.setattr(session.engine, "batch_size", 256)
+    assert session.images_at_once == 128
+
+
 def test_label_numbers_start_at_zero_in_every_image(proposed):
     *_, rows = proposed
     for table in (rows.texts, rows.regions, rows.phrases):

@@ -15,7 +15,7 @@ from stages.florence2.hypotheses import tensors
 from stages.florence2.loading import load_checkpoint
 from stages.florence2.prompts import TASKS
 from stages.florence2.requests import Request
-from stages.florence2.slots import Slots
+from stages.florence2.slots import Slots, slots_that_fit
 from stages.florence2.steps import AT_ONCE, Steps
 
 ROOTS = ("caption", "od", "region_proposal", "ocr_with_region")
@@ -91,6 +91,18 @@ def test_room_is_added_around_what_is_there(room, wider, as_they_are, beams, exa
             assert not new[:, :, 64:].any()
             assert (new.stride(-1) == 1) == (old.stride(-1) == 1)
     assert (after.locations is slots.locations) == (room[0] == 64)
+
+
+@pytest.mark.parametrize("beams", [1, 3])
+def test_slots_take_a_third_of_the_memory_that_a_gpu_has_free(beams, exact, monkeypatch):
+    decoder = Decoder(exact)
+    longest = exact.max_positions
+    one = sum(of.nbytes for of in tensors(Slots.allocate(decoder, 1, beams, longest, longest)))
+    assert slots_that_fit(decoder, beams) == 32
+    decoder.device = torch.device("cuda")
+    for third, count in ((one / 2, 8), (100 * one, 100), (1000 * one, 256)):
+        monkeypatch.setattr("torch.cuda.mem_get_info", lambda _, third=third: (int(3 * third), 0))
+        assert slots_that_fit(decoder, beams) == pytest.approx(count, rel=0.05)
 
 
 @WAYS

@@ -12,7 +12,7 @@ from stages.florence2.beams import Rules
 from stages.florence2.checkpoint import Checkpoint
 from stages.florence2.decoder import Decoder
 from stages.florence2.scores import TokenScores
-from stages.florence2.slots import Slots, bucket
+from stages.florence2.slots import Slots, bucket, slots_that_fit
 from stages.florence2.steps import CudaGraphs, Steps
 
 Key = TypeVar("Key")
@@ -28,12 +28,13 @@ class _Going(Generic[Key]):
 
 
 class ContinuousDecoding(Generic[Key]):
-    """Up to `count` answers at a time, each known by the key that it joined with."""
+    """Up to `count` answers at a time, each known by the key that it joined with; without a count
+    as many as `slots_that_fit`."""
 
-    def __init__(self, checkpoint: Checkpoint, count: int, beams: int, rules: Rules) -> None:
+    def __init__(self, checkpoint: Checkpoint, count: int | None, beams: int, rules: Rules) -> None:
         self.vocabulary = checkpoint.vocabulary
         self.decoder = Decoder(checkpoint)
-        self.count = count
+        self.count = count or slots_that_fit(self.decoder, beams)
         capture = CudaGraphs() if checkpoint.device.type == "cuda" else None
         self.steps = Steps(self.decoder, rules, capture)
         self._slots = self._lay_out(beams)

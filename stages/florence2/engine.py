@@ -51,19 +51,19 @@ def _arithmetic(threads: int | None) -> Iterator[None]:
 class Engine:
     """Answers requests in an order and in company of its own; neither changes an answer.
 
-    `batch_size` is how many answers are decoded at a time.
+    `batch_size` is how many answers are decoded at a time; None is 32 on a CPU, and on a GPU as
+    many as its memory has room for, up to 256.
     """
 
     def __init__(
         self,
         checkpoint: Checkpoint,
         decoding: Decoding,
-        batch_size: int = 8,
+        batch_size: int | None = None,
         encoders: Encoders | None = None,
     ) -> None:
         self.checkpoint = checkpoint
         self.decoding = decoding
-        self.batch_size = batch_size
         small = checkpoint.parameters <= SMALL
         if checkpoint.device.type == "cpu" and not small:
             keep_freed_memory()
@@ -74,6 +74,7 @@ class Engine:
         self._answers: ContinuousDecoding[Job] = ContinuousDecoding(
             checkpoint, batch_size, decoding.num_beams, rules
         )
+        self.batch_size = self._answers.count
         self._thread_count = 1 if small else None
 
     def run(

@@ -98,8 +98,11 @@ class Options(Stage):
         description="longest answer in tokens, for every task; without it each task has its own "
         "limit, from 64 for a caption to 768 for text with regions",
     )
-    batch_size: int = Field(
-        8, ge=1, description="prompts decoded together; changes the speed, not the labels"
+    batch_size: int | None = Field(
+        None,
+        ge=1,
+        description="prompts decoded together; changes the speed, not the labels; without it 32 "
+        "on a CPU, and on a GPU as many as its memory has room for, up to 256",
     )
 
     @property

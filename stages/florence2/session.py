@@ -41,6 +41,12 @@ class Florence2Session:
         encoders = open_encoders(checkpoint, model.backend)
         return cls(options, Engine(checkpoint, decoding, options.batch_size, encoders))
 
+    @property
+    def images_at_once(self) -> int:
+        """As Session: enough to fill the slots several times over, since the last answers of each
+        lot are decoded in few slots."""
+        return max(32, self.engine.batch_size // 2)
+
     def propose(self, samples: Sequence[Sample], so_far: Annotations) -> Annotations:
         """New rows for these samples, all of the same recipe."""
         views = self._views(samples)

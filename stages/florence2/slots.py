@@ -12,6 +12,9 @@ from stages.florence2.hypotheses import Hypotheses, tensors
 
 BUCKET = 64
 """Positions and encoder states are laid out in multiples of so many."""
+ON_CPU, ON_GPU, LEAST = 32, 256, 8
+"""Slots when nobody says how many: more gain nothing on a CPU, and little on a GPU (reckoned, for
+an H200); fewer than LEAST are not worth having."""
 NEVER = -1e9
 """The score of what is not to be chosen while anything else is left, as in transformers."""
 
@@ -19,6 +22,19 @@ NEVER = -1e9
 def bucket(wanted: int) -> int:
     """The least multiple of BUCKET that holds as many."""
     return -(-wanted // BUCKET) * BUCKET
+
+
+def slots_that_fit(decoder: Decoder, beams: int) -> int:
+    """How many to lay out: on a GPU such that they take a third of the memory that is free, were
+    all answers and prompts as long as they can be. The rest is left to the encoders and to slots
+    that grow, which are there twice."""
+    if decoder.device.type != "cuda":
+        return ON_CPU
+    longest = len(decoder.places)
+    states = 2 * len(decoder.layers) * decoder.heads * decoder.head_width * (beams + 1)
+    each = longest * (states * decoder.dtype.itemsize + beams * BINS * torch.float32.itemsize)
+    free, _ = torch.cuda.mem_get_info(decoder.device)
+    return max(LEAST, min(ON_GPU, free // 3 // each))
 
 
 @dataclass(frozen=True)
