@@ -10,6 +10,7 @@ from PIL import Image
 from stages.florence2.attention import use_products
 from stages.florence2.checkpoint import Checkpoint
 from stages.florence2.packed import can_pack, pack
+from stages.florence2.pixels import Pixels
 from stages.florence2.prompts import Prompt
 
 SMALL = 20_000_000
@@ -55,6 +56,7 @@ class TorchEncoders:
         on_cpu = checkpoint.device.type == "cpu"
         large = checkpoint.parameters > SMALL
         self.checkpoint = checkpoint
+        self._pixels = Pixels(checkpoint)
         self.images_at_once = 1 if on_cpu else 16
         self.prompts_at_once = 1 if on_cpu and large else 8
         parts = model.model.vision_tower, model.model.multi_modal_projector, model.get_encoder()
@@ -67,9 +69,7 @@ class TorchEncoders:
 
     def encode_images(self, images: Sequence[Image.Image]) -> list[torch.Tensor]:
         """As Encoders."""
-        ours = self.checkpoint
-        pixels = ours.image_processor(images=list(images), return_tensors="pt")["pixel_values"]
-        pixels = pixels.to(ours.device, ours.model.dtype)
+        pixels = self._pixels(images).to(self.checkpoint.model.dtype)
         return list(self._projector(self._tower(pixels).last_hidden_state))
 
     def encode_prompts(

@@ -16,6 +16,7 @@ from torch.nn.utils.rnn import pad_sequence
 from stages.errors import StageError
 from stages.florence2 import portable
 from stages.florence2.checkpoint import Checkpoint
+from stages.florence2.pixels import Pixels
 from stages.florence2.portable import prompt_program, quiet, vision_program
 from stages.florence2.prompts import Prompt
 
@@ -34,6 +35,7 @@ class OpenVINOEncoders:
     def __init__(self, checkpoint: Checkpoint) -> None:
         openvino = _openvino()
         self.checkpoint = checkpoint
+        self._pixels = Pixels(checkpoint)
         size = checkpoint.image_processor.size
         width = checkpoint.model.config.text_config.d_model
         half = checkpoint.model.dtype is torch.bfloat16
@@ -55,8 +57,7 @@ class OpenVINOEncoders:
 
     def encode_images(self, images: Sequence[Image.Image]) -> list[torch.Tensor]:
         """As Encoders."""
-        pixels = self.checkpoint.image_processor(images=list(images), return_tensors="pt")
-        found = (self._tower([one[None].numpy()])[0] for one in pixels["pixel_values"])
+        found = (self._tower([one[None].numpy()])[0] for one in self._pixels(images))
         return [torch.from_numpy(features)[0] for features in found]
 
     def encode_prompts(
