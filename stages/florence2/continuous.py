@@ -1,13 +1,15 @@
 """Continuous decoding: answers join free slots, step together, and leave when they end."""
 
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from typing import Generic, TypeVar
 
 import numpy as np
 import torch
+from numpy.typing import NDArray
 from torch.nn.utils.rnn import pad_sequence
 
+from schemas.boxes import BINS
 from stages.florence2.beams import Rules
 from stages.florence2.checkpoint import Checkpoint
 from stages.florence2.decoder import Decoder
@@ -78,9 +80,13 @@ class ContinuousDecoding(Generic[Key]):
         self.steps.run(self._slots, used, oldest, tokens)
         active = self._slots.active[:used].tolist()
         ended = [slot for slot in sorted(self._going) if not active[slot]]
-        leaving = [(self._going[slot].key, *self._answer(slot)) for slot in ended]
-        if ended:
-            self._leave(ended)
+        if not ended:
+            return []
+        leaving = [
+            (self._going[slot].key, *answer)
+            for slot, answer in zip(ended, self._answers(ended), strict=True)
+        ]
+        self._leave(ended)
         return leaving
 
     def _leave(self, ended: Sequence[int]) -> None:
@@ -93,23 +99,34 @@ class ContinuousDecoding(Generic[Key]):
                 self._slots.move(last, slot)
                 self._going[slot] = self._going.pop(last)
 
-    def _answer(self, slot: int) -> tuple[tuple[int, ...], TokenScores]:
+    def _answers(self, ended: Sequence[int]) -> Iterator[tuple[tuple[int, ...], TokenScores]]:
+        """Of these slots. They come over together: a GPU makes the host wait each time."""
         slots = self._slots
         best = slots.open if slots.beams == 1 else slots.ended
-        ids: list[int] = best.ids[slot, 0, 1:].tolist()
-        tokens = ids[: ids.index(self.vocabulary.eos) + 1]
-        count = len(tokens)
-        bins = [self.vocabulary.bin_of(token) is not None for token in tokens]
-        places = np.flatnonzero(bins)
-        origin = best.origin[slot, 0, :count]
-        rows = torch.arange(count, device=origin.device)
-        located = torch.as_tensor(places, device=origin.device)
-        return tuple(tokens), TokenScores(
-            chosen=best.chosen[slot, 0, :count].cpu().numpy().copy(),
-            end=slots.end[slot, rows, origin].cpu().numpy(),
-            location_positions=places,
-            locations=slots.locations[slot, located, origin[located]].cpu().numpy(),
-        )
+        rows = torch.tensor(ended, device=self.decoder.device)
+        ids, chosen = best.ids[rows, 0, 1:].cpu().numpy(), best.chosen[rows, 0].cpu().numpy()
+        origin = best.origin[rows, 0]
+        end = slots.end[rows].gather(2, origin[:, :, None])[:, :, 0].cpu().numpy()
+        lengths = (ids == self.vocabulary.eos).argmax(axis=1) + 1
+        written = np.arange(ids.shape[1]) < lengths[:, None]
+        answers, places = np.nonzero(self._is_location(ids) & written)
+        a, p = (torch.as_tensor(of, device=origin.device) for of in (answers, places))
+        locations = slots.locations[rows[a], p, origin[a, p]].cpu().numpy()
+        for number, length in enumerate(lengths.tolist()):
+            of_it = answers == number
+            yield (
+                tuple(ids[number, :length].tolist()),
+                TokenScores(
+                    chosen=chosen[number, :length].copy(),
+                    end=end[number, :length].copy(),
+                    location_positions=places[of_it],
+                    locations=locations[of_it],
+                ),
+            )
+
+    def _is_location(self, ids: NDArray[np.int64]) -> NDArray[np.bool_]:
+        first = self.vocabulary.first_loc
+        return (ids >= first) & (ids < first + BINS)
 
     def _make_room(self, positions: int, tokens: int) -> None:
         now = self._slots
