@@ -20,10 +20,11 @@ from schemas.tables import HUMAN, LABEL_TABLES
 from stages.base import Model, Session
 from stages.catalogue import AnyProposer
 
-IMAGES_AT_ONCE = 32
-"""Where there is no proposer to say how many it likes."""
+SAMPLES_AT_ONCE = 32
+"""In a batch where there is no proposer to say how many it likes."""
 PIXELS_AT_ONCE = 100_000_000
-"""A batch ends here, with fewer images than a proposer likes: 300 MB."""
+"""A batch ends with as many samples, or with as many pixels, whichever is met first: 100 million
+pixels are 300 MB."""
 Read = tuple[dict[str, Any], Sample | None]
 """An image's row, and its sample with the pixels decoded; None where they do not decode."""
 
@@ -33,7 +34,7 @@ def propose_shard(task: ShardTask) -> Generator[int, None, Annotations]:
     sessions = _open_sessions(task.propose, task.models)
     problems: list[Problem] = []
     pieces = []
-    most = max((session.images_at_once for session in sessions), default=IMAGES_AT_ONCE)
+    most = max((session.samples_at_once for session in sessions), default=SAMPLES_AT_ONCE)
     for batch in _batches(_samples(task.ref, problems), most):
         pieces.append(_propose_batch(batch, sessions, task))
         yield len(batch)

@@ -66,7 +66,7 @@ class Session(Protocol):
     """An opened proposer: holds the loaded model; lives in one worker."""
 
     @property
-    def images_at_once(self) -> int:
+    def samples_at_once(self) -> int:
         """How many samples it likes to be given at once."""
 
     def propose(self, samples: Sequence[Sample], so_far: Annotations) -> Annotations:

@@ -1,10 +1,14 @@
+from types import SimpleNamespace
+
 import pyarrow.compute as pc
 import pytest
+import torch
 
 from schemas.annotations import Annotations
 from schemas.samples import Sample
 from stages.base import Model
 from stages.florence2.prompts import GROUNDING, PHRASE_TASKS, TASKS
+from stages.florence2.session import Florence2Session
 from stages.florence2.stage import Florence2
 
 
@@ -41,11 +45,20 @@ def proposed(lively_checkpoint, pictures):
     return session, samples, so_far, session.propose(samples, so_far)
 
 
-def test_more_images_are_asked_for_than_there_are_slots_to_fill(proposed, monkeypatch):
-    session, *_ = proposed
-    assert (session.engine.batch_size, session.images_at_once) == (32, 32)
-    monkeypatch.setattr(session.engine, "batch_size", 256)
-    assert session.images_at_once == 128
+@pytest.mark.parametrize(
+    ("device", "slots", "tasks", "samples"),
+    [
+        pytest.param("cpu", 32, ["od"], 32, id="a CPU steps no empty slots"),
+        pytest.param("cuda", 256, ["od"], 1024, id="one task"),
+        pytest.param("cuda", 256, ["od", "caption", "ocr", "region_proposal"], 256, id="four"),
+        pytest.param("cuda", 8, ["od", "caption"], 32, id="few slots"),
+    ],
+)
+def test_samples_are_asked_for_that_fill_a_gpu_s_slots_several_times(device, slots, tasks, samples):
+    checkpoint = SimpleNamespace(device=torch.device(device))
+    engine = SimpleNamespace(checkpoint=checkpoint, batch_size=slots)
+    session = Florence2Session(Florence2(model="m", tasks=tasks), engine)
+    assert session.samples_at_once == samples
 
 
 def test_label_numbers_start_at_zero_in_every_image(proposed):

@@ -8,7 +8,7 @@ from torch.utils._python_dispatch import TorchDispatchMode
 from torch.utils._pytree import tree_leaves
 
 from stages.base import Model
-from stages.florence2.beams import Rules, step
+from stages.florence2.beams import Rules, _best, _best_of_each, step
 from stages.florence2.decoder import Decoder
 from stages.florence2.engine import Decoding, Engine
 from stages.florence2.hypotheses import tensors
@@ -94,15 +94,43 @@ def test_room_is_added_around_what_is_there(room, wider, as_they_are, beams, exa
 
 
 @pytest.mark.parametrize("beams", [1, 3])
-def test_slots_take_a_third_of_the_memory_that_a_gpu_has_free(beams, exact, monkeypatch):
+def test_slots_take_a_quarter_of_the_memory(beams, exact, monkeypatch):
     decoder = Decoder(exact)
     longest = exact.max_positions
     one = sum(of.nbytes for of in tensors(Slots.allocate(decoder, 1, beams, longest, longest)))
-    assert slots_that_fit(decoder, beams) == 32
+    pages = {"SC_PAGE_SIZE": 4096}
+    monkeypatch.setattr("os.sysconf", pages.__getitem__)
+    for quarter, count in ((one / 2, 8), (20 * one, 20), (1000 * one, 32)):
+        pages["SC_PHYS_PAGES"] = int(4 * quarter) // 4096
+        assert slots_that_fit(decoder, beams) == pytest.approx(count, rel=0.06)
     decoder.device = torch.device("cuda")
-    for third, count in ((one / 2, 8), (100 * one, 100), (1000 * one, 256)):
-        monkeypatch.setattr("torch.cuda.mem_get_info", lambda _, third=third: (int(3 * third), 0))
-        assert slots_that_fit(decoder, beams) == pytest.approx(count, rel=0.05)
+    # Of what torch keeps, what no tensor holds is free too.
+    monkeypatch.setattr("torch.cuda.memory_reserved", lambda _: 9_000_000)
+    monkeypatch.setattr("torch.cuda.memory_allocated", lambda _: 8_000_000)
+    for quarter, count in ((one / 2, 8), (100 * one, 100), (1000 * one, 256)):
+        free = int(4 * quarter) - 1_000_000
+        monkeypatch.setattr("torch.cuda.mem_get_info", lambda _, free=free: (free, 0))
+        assert slots_that_fit(decoder, beams) == pytest.approx(count, rel=0.06)
+
+
+def test_a_machine_that_does_not_tell_its_memory_gets_the_usual_slots(exact, monkeypatch):
+    monkeypatch.delattr("os.sysconf")
+    assert slots_that_fit(Decoder(exact), 1) == 32
+
+
+@pytest.mark.parametrize("count", [1, 6, 32])
+def test_the_best_tokens_are_found_by_blocks(count):
+    random = torch.Generator().manual_seed(count)
+    # Few different numbers, so that many are equal; fewer blocks than are asked for.
+    logits = torch.randint(0, 200, (3, 2, 5 * 64), generator=random).float()
+    values, tokens = _best_of_each(logits, count)
+    assert torch.equal(values, logits.topk(count).values)
+    assert torch.equal(logits.gather(2, tokens), values)
+    assert all(len(set(row)) == count for row in tokens.flatten(0, 1).tolist())
+    best, token = _best(logits)
+    first = logits.numpy().argmax(axis=2)
+    assert token.tolist() == first.tolist()
+    assert torch.equal(best, values[:, :, 0])
 
 
 @WAYS

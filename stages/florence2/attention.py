@@ -23,9 +23,11 @@ def attend(
     **_options: Any,
 ) -> tuple[torch.Tensor, None]:
     """What transformers asks of an attention: (n, heads, places, width) to (n, places, heads,
-    width). There is no mask, which transformers keeps from an attention of ours: where n prompts
-    are encoded, n is 1.
+    width). There is no mask, which transformers keeps from an attention of ours: prompts must be
+    given one at a time.
     """
+    # A layer makes queries, keys and values of a place together, so of all that is attended to only
+    # the numbers of one channel, the vision tower's, do not lie side by side.
     if query.stride(3) != 1:
         return _over_channels(query, key, value, scaling), None
     if query.dtype is torch.bfloat16:

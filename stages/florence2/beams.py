@@ -160,7 +160,8 @@ def _best(logits: torch.Tensor) -> tuple[torch.Tensor, torch.Tensor]:
 def _best_of_each(logits: torch.Tensor, count: int) -> tuple[torch.Tensor, torch.Tensor]:
     """The `count` largest of each beam's, largest first, and their tokens, (slots, beams, count).
 
-    They lie in the `count` blocks whose largest ones are largest.
+    They lie in the `count` blocks whose largest ones are largest. Where a ban leaves fewer, logits
+    of -inf follow, whose tokens may be none.
     """
     blocks = logits.unflatten(2, (-1, BLOCK))
     block = blocks.amax(dim=3).topk(min(count, blocks.shape[2]), sorted=False).indices

@@ -36,7 +36,7 @@ class ContinuousDecoding(Generic[Key]):
     def __init__(self, checkpoint: Checkpoint, count: int | None, beams: int, rules: Rules) -> None:
         self.vocabulary = checkpoint.vocabulary
         self.decoder = Decoder(checkpoint)
-        self.count = count or slots_that_fit(self.decoder, beams)
+        self.count = slots_that_fit(self.decoder, beams) if count is None else count
         capture = CudaGraphs() if checkpoint.device.type == "cuda" else None
         self.steps = Steps(self.decoder, rules, capture)
         self._slots = self._lay_out(beams)

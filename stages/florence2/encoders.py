@@ -49,7 +49,8 @@ def open_encoders(checkpoint: Checkpoint, backend: str) -> Encoders:
 
 
 class TorchEncoders:
-    """The checkpoint's own modules; of a large one on the CPU, copies with packed linears."""
+    """The checkpoint's own modules; of a large one on the CPU, copies with packed linears, which
+    attend by products and know no padding, so that prompts are encoded one by one."""
 
     def __init__(self, checkpoint: Checkpoint) -> None:
         model = checkpoint.model
@@ -77,6 +78,7 @@ class TorchEncoders:
     ) -> tuple[torch.Tensor, list[int]]:
         """As Encoders; positions are absolute, so padding at the left would shift every prompt."""
         ours = self.checkpoint
+        assert len(prompts) <= self.prompts_at_once
         longest = max(len(prompt.ids) for prompt in prompts)
         pad = ours.vocabulary.pad
         ids = [[*p.ids, *[pad] * (longest - len(p.ids))] for p in prompts]

@@ -37,7 +37,7 @@ class Decoding:
 @contextmanager
 def _arithmetic(threads: int | None) -> Iterator[None]:
     """On the CPU, while this lasts: torch's threads, None as they are, and denormal numbers count
-    as zero: of a long answer's attention there are many, and each makes the processor wait."""
+    as zero in this one: sharp attention makes many, and each makes the processor wait."""
     before, flushed = torch.get_num_threads(), sys.float_info.min / 2 == 0
     torch.set_num_threads(threads or before)
     torch.set_flush_denormal(True)
@@ -51,8 +51,7 @@ def _arithmetic(threads: int | None) -> Iterator[None]:
 class Engine:
     """Answers requests in an order and in company of its own; neither changes an answer.
 
-    `batch_size` is how many answers are decoded at a time; None is 32 on a CPU, and on a GPU as
-    many as its memory has room for, up to 256.
+    `batch_size` is how many answers are decoded at a time; None is as `slots_that_fit` has it.
     """
 
     def __init__(

@@ -102,7 +102,7 @@ class Options(Stage):
         None,
         ge=1,
         description="prompts decoded together; changes the speed, not the labels; without it 32 "
-        "on a CPU, and on a GPU as many as its memory has room for, up to 256",
+        "on a CPU and 256 on a GPU, or as many as a quarter of the memory has room for",
     )
 
     @property

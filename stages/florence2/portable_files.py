@@ -71,18 +71,19 @@ def _differences(checkpoint: Checkpoint, run: Any) -> Iterator[float]:
     [features] = encoders.encode_images([picture()])
     yield _difference(run(VISION_TOWER, pixel_values=pixels)[0], features)
     vocabulary, room = checkpoint.vocabulary, checkpoint.max_positions - len(features)
-    words = build_prompt("caption_to_phrase_grounding", vocabulary, room, "a red circle")
+    words = build_prompt("caption_to_phrase_grounding", vocabulary, room, "a red circle, a star")
     prompts = [build_prompt("od", vocabulary, room), words]
-    states, lengths = encoders.encode_prompts(prompts, [features, features])
+    states = [encoders.encode_prompts([prompt], [features])[0][0] for prompt in prompts]
     ids = [torch.tensor(prompt.ids) for prompt in prompts]
-    mask = torch.arange(states.shape[1]) < torch.tensor(lengths)[:, None]
+    lengths = torch.tensor([len(of_one) for of_one in states])
+    mask = torch.arange(max(lengths)) < lengths[:, None]
     found = run(
         PROMPT_ENCODER,
         features=torch.stack([features, features]),
         input_ids=pad_sequence(ids, batch_first=True, padding_value=vocabulary.pad),
         attention_mask=mask.long(),
     )
-    yield _difference(found[mask], states[mask])
+    yield _difference(found[mask], torch.cat(states))
 
 
 def _difference(found: torch.Tensor, expected: torch.Tensor) -> float:

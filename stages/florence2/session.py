@@ -20,6 +20,8 @@ from stages.florence2.requests import Request, Result
 from stages.florence2.rows import answers_to_rows
 from stages.florence2.tiling import Views, tiles_of
 
+SAMPLES_ON_CPU = 32
+
 
 @dataclass(frozen=True)
 class Florence2Session:
@@ -42,10 +44,12 @@ class Florence2Session:
         return cls(options, Engine(checkpoint, decoding, options.batch_size, encoders))
 
     @property
-    def images_at_once(self) -> int:
-        """As Session: enough to fill the slots several times over, since the last answers of each
-        lot are decoded in few slots."""
-        return max(32, self.engine.batch_size // 2)
+    def samples_at_once(self) -> int:
+        """As Session. A CPU steps only the slots that hold an answer. A GPU steps all, so they
+        should be filled several times over before the last answers leave them empty."""
+        if self.engine.checkpoint.device.type == "cpu":
+            return SAMPLES_ON_CPU
+        return max(SAMPLES_ON_CPU, 4 * self.engine.batch_size // len(self.options.tasks))
 
     def propose(self, samples: Sequence[Sample], so_far: Annotations) -> Annotations:
         """New rows for these samples, all of the same recipe."""

@@ -1,6 +1,8 @@
 """The memory of answers being decoded: tensors laid out beforehand, one slot for each answer."""
 
 import dataclasses
+import os
+import sys
 from collections.abc import Sequence
 from dataclasses import dataclass
 
@@ -12,9 +14,12 @@ from stages.florence2.hypotheses import Hypotheses, tensors
 
 BUCKET = 64
 """Positions and encoder states are laid out in multiples of so many."""
-ON_CPU, ON_GPU, LEAST = 32, 256, 8
-"""Slots when nobody says how many: more gain nothing on a CPU, and little on a GPU (reckoned, for
-an H200); fewer than LEAST are not worth having."""
+SLOTS_ON_CPU, SLOTS_ON_GPU, LEAST_SLOTS = 32, 256, 8
+"""When nobody says how many: more gain nothing on a CPU, and little on a GPU (reckoned, for an
+H200)."""
+LONGEST = 1024
+"""Positions, and encoder states, for which memory is reckoned. Prompts and answers may be longer
+where a checkpoint allows it, and hardly ever are."""
 NEVER = -1e9
 """The score of what is not to be chosen while anything else is left, as in transformers."""
 
@@ -25,16 +30,24 @@ def bucket(wanted: int) -> int:
 
 
 def slots_that_fit(decoder: Decoder, beams: int) -> int:
-    """How many to lay out: on a GPU such that they take a third of the memory that is free, were
-    all answers and prompts as long as they can be. The rest is left to the encoders and to slots
-    that grow, which are there twice."""
-    if decoder.device.type != "cuda":
-        return ON_CPU
-    longest = len(decoder.places)
+    """How many to lay out: such that they take a quarter of a GPU's free memory, or of the
+    machine's, were all answers and prompts long. Slots that grow are there twice."""
+    most = SLOTS_ON_CPU if decoder.device.type == "cpu" else SLOTS_ON_GPU
+    places = min(len(decoder.places), LONGEST)
     states = 2 * len(decoder.layers) * decoder.heads * decoder.head_width * (beams + 1)
-    each = longest * (states * decoder.dtype.itemsize + beams * BINS * torch.float32.itemsize)
-    free, _ = torch.cuda.mem_get_info(decoder.device)
-    return max(LEAST, min(ON_GPU, free // 3 // each))
+    each = places * (states * decoder.dtype.itemsize + beams * BINS * torch.float32.itemsize)
+    return max(LEAST_SLOTS, min(most, _memory(decoder.device) // 4 // each))
+
+
+def _memory(device: torch.device) -> int:
+    """Bytes that a GPU has free, or that this machine has."""
+    if device.type == "cuda":
+        kept = torch.cuda.memory_reserved(device) - torch.cuda.memory_allocated(device)
+        return torch.cuda.mem_get_info(device)[0] + kept
+    try:
+        return os.sysconf("SC_PHYS_PAGES") * os.sysconf("SC_PAGE_SIZE")
+    except (AttributeError, ValueError):  # no POSIX
+        return sys.maxsize
 
 
 @dataclass(frozen=True)

@@ -22,6 +22,7 @@ class Florence2(Options, Proposer):
     ocr_with_region. All that is found stays, with its `tile`; a judge drops what was found twice.
     """
 
+    # Not raised for another rounding, which another processor does as well.
     behaviour: ClassVar[int] = 2
     needs: ClassVar[frozenset[str]] = frozenset()
     makes: ClassVar[frozenset[str]] = frozenset({"texts", "regions", "phrases"})
