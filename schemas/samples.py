@@ -4,6 +4,7 @@ import io
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 
+import numpy as np
 from PIL import Image, ImageOps, UnidentifiedImageError
 
 from schemas.ids import image_id
@@ -55,7 +56,10 @@ class Problem:
 
 
 def decode_image(sample: Sample, max_pixels: int = MAX_PIXELS) -> Image.Image:
-    """RGB pixels, turned upright by the EXIF orientation; UnreadableImage says why not."""
+    """RGB pixels, turned upright by the EXIF orientation; UnreadableImage says why not.
+
+    Of 16 bits a channel the upper eight are kept.
+    """
     encoded = sample.image_bytes()
     if encoded is None:
         raise UnreadableImage(f"no image among the members {sorted(sample.members)}")
@@ -66,7 +70,8 @@ def decode_image(sample: Sample, max_pixels: int = MAX_PIXELS) -> Image.Image:
                 raise UnreadableImage(
                     f"{width}x{height} pixels are more than {max_pixels}: a decompression bomb?"
                 )
-            return ImageOps.exif_transpose(image).convert("RGB")
+            _check_grey(image)
+            return _eight_bits(ImageOps.exif_transpose(image)).convert("RGB")
     except UnreadableImage:
         raise
     except UnidentifiedImageError:  # its own words name an object in memory
@@ -74,3 +79,17 @@ def decode_image(sample: Sample, max_pixels: int = MAX_PIXELS) -> Image.Image:
         raise UnreadableImage(f"does not decode: {said}") from None
     except (OSError, ValueError, SyntaxError, EOFError, Image.DecompressionBombError) as error:
         raise UnreadableImage(f"does not decode: {error}") from error
+
+
+def _check_grey(image: Image.Image) -> None:
+    if image.mode in ("I", "F") and image.format != "PNG":  # whose greys have 16 bits at most
+        raise UnreadableImage(
+            "its grey values have 32 bits, and nothing says which is white: save it with 8 or 16"
+        )
+
+
+def _eight_bits(image: Image.Image) -> Image.Image:
+    """A grey image of 16 bits in eight: Pillow itself makes white of all that is over 255."""
+    if not image.mode.startswith("I"):
+        return image
+    return Image.fromarray((np.asarray(image) >> 8).astype(np.uint8))

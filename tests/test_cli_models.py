@@ -93,6 +93,16 @@ def test_a_folder_that_is_there_is_left_alone(tmp_path: Path):
         export("embedded", tmp_path)
 
 
+def test_a_folder_that_cannot_be_made_is_named_before_a_model_is_loaded(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+):
+    monkeypatch.setattr("stages.florence2.loading.load_checkpoint", None)
+    (tmp_path / "file").touch()
+    for folder in (tmp_path / "file" / "onnx", tmp_path / "file" / "a" / "b", Path("/proc/onnx")):
+        with pytest.raises(StageError, match=rf"^{folder} cannot be made \(.+\): name a folder"):
+            export("embedded", folder)
+
+
 def test_an_unknown_model_is_told_what_there_is(tmp_path: Path):
     with pytest.raises(ConfigError, match="unknown model 'embeded': name one of embedded"):
         export("embeded", tmp_path / "onnx", "--config", tmp_path / "none.yaml")

@@ -1,5 +1,7 @@
 """Encoders outside torch: what OpenVINO and ONNX Runtime compute, beside torch's own."""
 
+import os
+import shutil
 import sys
 
 import pytest
@@ -46,6 +48,19 @@ def test_openvino_reads_the_model_that_it_kept(openvinos, lively, pictures, enco
     assert kept == [
         f"{name}_program.{end}" for name in ("prompt", "vision") for end in ("bin", "xml")
     ]
+
+
+@pytest.mark.parametrize("name", ["vision_program.bin", "prompt_program.xml"])
+def test_openvino_makes_a_model_anew_that_was_damaged(
+    name, openvinos, lively, pictures, encoded, monkeypatch, tmp_path
+):
+    caches = shutil.copytree(openvinos[1], tmp_path / "caches")
+    monkeypatch.setenv("XDG_CACHE_HOME", str(caches))
+    [damaged] = caches.glob(f"annotator/openvino/*/{name}")
+    whole = damaged.stat().st_size
+    os.truncate(damaged, whole // 2)
+    check_encoders(open_encoders(lively, "openvino"), pictures, encoded)
+    assert damaged.stat().st_size > 0.9 * whole
 
 
 def check_encoders(encoders, pictures, encoded):

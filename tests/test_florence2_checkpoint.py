@@ -128,6 +128,16 @@ def test_a_checkpoint_that_needs_its_own_code_is_refused(folder):
             lambda f: (f / "config.json").unlink(), "has no config.json: name a", id="no config"
         ),
         pytest.param(
+            lambda f: (f / "tokenizer.json").unlink(),
+            "has neither tokenizer.json nor vocab.json: a folder or Hub id that holds a whole",
+            id="no tokenizer",
+        ),
+        pytest.param(
+            lambda f: [path.unlink() for path in f.glob("*processor_config.json")],
+            "has neither processor_config.json nor preprocessor_config.json: a folder",
+            id="no processor",
+        ),
+        pytest.param(
             lambda f: (f / "config.json").write_text('{"model_'), "cannot be read", id="cut config"
         ),
         pytest.param(

@@ -37,17 +37,15 @@ def export(name: str, folder: Path, config: Path) -> None:
       annotator models export embedded onnx/embedded
       annotator models export florence-community/Florence-2-base-ft onnx/base
     """
-    from stages.errors import StageError
     from stages.florence2.loading import load_checkpoint
-    from stages.florence2.portable_files import export_files
+    from stages.florence2.portable_files import export_files, new_folder
 
     model = find_model(name, config)
-    if folder.exists():
-        raise StageError(f"{folder} exists: name a folder that does not, or remove it")
     whole = {"device": "cpu", "dtype": "float32", "backend": "torch"}
-    checkpoint = load_checkpoint(model.model_copy(update=whole))
-    exported = export_files(checkpoint, folder)
-    for path in exported.files:
+    with new_folder(folder) as written:
+        checkpoint = load_checkpoint(model.model_copy(update=whole))
+        exported = export_files(checkpoint, written)
+    for path in (folder / name for name in exported.files):
         click.echo(f"{path}  {path.stat().st_size / 1e6:.1f} MB")
     difference = exported.difference
     compared = (

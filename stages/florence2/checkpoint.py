@@ -15,10 +15,11 @@ if TYPE_CHECKING:
 
     from stages.base import Model
 
+PREPROCESSOR = "preprocessor_config.json"
 FILES = (
     "config.json",
     "generation_config.json",
-    "preprocessor_config.json",
+    PREPROCESSOR,
     "processor_config.json",
     "tokenizer.json",
     "tokenizer_config.json",
@@ -132,6 +133,12 @@ def check_format(model: "Model", folder: Path) -> None:
             "its own repository: take one converted to transformers' native format, such as "
             "florence-community/Florence-2-base"
         )
+    for names in (("tokenizer.json", "vocab.json"), ("processor_config.json", PREPROCESSOR)):
+        if not any((folder / name).is_file() for name in names):
+            raise StageError(
+                f"checkpoint {model.checkpoint} has neither {names[0]} nor {names[1]}: a folder or "
+                "Hub id that holds a whole Florence-2 checkpoint is needed"
+            )
     if not any(folder.glob("*.safetensors")):
         raise StageError(
             f"checkpoint {model.checkpoint} has no .safetensors weights: convert them, pickled "

@@ -89,8 +89,10 @@ def _graph(openvino: Any, checkpoint: Checkpoint, make: Callable[[Checkpoint], A
     """The program that `make` makes of a checkpoint, converted, or as it was kept when it was
     converted before: a conversion takes longer than all the rest of opening a model."""
     path = _kept_at(openvino, checkpoint) / f"{make.__name__}.xml"
-    if path.is_file():
+    try:
         return openvino.Core().read_model(path)
+    except RuntimeError:  # not there, or damaged
+        logging.getLogger(__name__).info("%s is made anew", path)
     with quiet():
         graph = openvino.convert_model(make(checkpoint))
     try:

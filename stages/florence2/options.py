@@ -51,7 +51,8 @@ class Options(Stage):
     queries: tuple[Query, ...] = Field(
         (),
         description="words that these two tasks look for in every image, there or not: "
-        "what is found has them as its category",
+        "what the model finds under the same words has them as its category; what it calls "
+        "otherwise has its own words as `text`",
     )
     phrases_per_prompt: int = Field(
         1,

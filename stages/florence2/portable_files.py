@@ -2,6 +2,7 @@
 
 import tempfile
 from collections.abc import Iterator
+from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -25,28 +26,43 @@ EQUAL = 1e-4
 class Exported:
     """`difference` as that of EQUAL, None where ONNX Runtime is not installed."""
 
-    files: tuple[Path, ...]
+    files: tuple[str, ...]
     difference: float | None
 
 
+@contextmanager
+def new_folder(folder: Path) -> Iterator[Path]:
+    """Another one, to be filled, which becomes `folder` once all went well; StageError where that
+    exists or cannot be made."""
+    if folder.exists():
+        raise StageError(f"{folder} exists: name a folder that does not, or remove it")
+    try:
+        folder.parent.mkdir(parents=True, exist_ok=True)
+        scratch = tempfile.TemporaryDirectory(prefix=f".{folder.name}-", dir=folder.parent)
+    except OSError as error:
+        raise StageError(
+            f"{folder} cannot be made ({error.strerror}): name a folder where you may write"
+        ) from None
+    with scratch as name:
+        written = Path(name) / "files"
+        yield written
+        written.rename(folder)
+
+
 def export_files(checkpoint: Checkpoint, folder: Path) -> Exported:
-    """Write the files into a new folder, once they compute what torch does; else StageError.
+    """Write the files; StageError where they do not compute what torch does.
 
     `checkpoint` is in float32 on the CPU.
     """
-    folder.parent.mkdir(parents=True, exist_ok=True)
-    with tempfile.TemporaryDirectory(prefix=f".{folder.name}-", dir=folder.parent) as scratch:
-        written = Path(scratch) / "files"
-        names = [path.name for path in export_onnx(checkpoint, written)]
-        difference = largest_difference(checkpoint, written)
-        if difference is not None and not difference <= EQUAL:
-            raise StageError(
-                f"the ONNX files do not compute what torch does: {difference:.1g} of the largest "
-                f"number apart, where {EQUAL:g} is allowed: try other versions of onnx, onnxscript "
-                "and onnxruntime"
-            )
-        written.rename(folder)
-    return Exported(tuple(folder / name for name in names), difference)
+    files = export_onnx(checkpoint, folder)
+    difference = largest_difference(checkpoint, folder)
+    if difference is not None and not difference <= EQUAL:
+        raise StageError(
+            f"the ONNX files do not compute what torch does: {difference:.1g} of the largest "
+            f"number apart, where {EQUAL:g} is allowed: try other versions of onnx, onnxscript "
+            "and onnxruntime"
+        )
+    return Exported(tuple(path.name for path in files), difference)
 
 
 @torch.inference_mode()
