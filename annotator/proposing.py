@@ -17,7 +17,7 @@ from schemas.columns import Column
 from schemas.ids import image_id
 from schemas.samples import Problem, Sample, UnreadableImage, decode_image
 from schemas.tables import HUMAN, LABEL_TABLES
-from stages.base import Model, Session
+from stages.base import Model, Session, finish
 from stages.catalogue import AnyProposer
 
 SAMPLES_AT_ONCE = 32
@@ -30,14 +30,14 @@ Read = tuple[dict[str, Any], Sample | None]
 
 
 def propose_shard(task: ShardTask) -> Generator[int, None, Annotations]:
-    """Yields progress, and returns the candidates with the human labels of the sidecars."""
+    """Yields how many more images are done with, and returns the candidates with the human labels
+    of the sidecars."""
     sessions = _open_sessions(task.propose, task.models)
     problems: list[Problem] = []
     pieces = []
     most = max((session.samples_at_once for session in sessions), default=SAMPLES_AT_ONCE)
     for batch in _batches(_samples(task.ref, problems), most):
-        pieces.append(_propose_batch(batch, sessions, task))
-        yield len(batch)
+        pieces.append((yield from _propose_batch(batch, sessions, task)))
     left = table_of("problems", [_problem_row(p, task.recipe) for p in problems])
     return Annotations.concat([*pieces, Annotations.of().with_tables(problems=left)])
 
@@ -65,7 +65,7 @@ def _batches(samples: Iterator[Sample], most: int) -> Iterator[list[Read]]:
 
 def _propose_batch(
     batch: Sequence[Read], sessions: Sequence[Session], task: ShardTask
-) -> Annotations:
+) -> Generator[int, None, Annotations]:
     rows: dict[str, list[dict[str, Any]]] = {"images": [], "texts": [], "regions": []}
     problems: list[Problem] = []
     decoded = []
@@ -81,7 +81,10 @@ def _propose_batch(
     left = [_problem_row(problem, task.recipe) for problem in problems]
     found = Annotations.of(**rows, problems=left)
     for session in sessions if decoded else ():
-        found = Annotations.concat([found, session.propose(decoded, found)])
+        work = session.propose(decoded, found)
+        made = (yield from work) if session is sessions[-1] else finish(work)
+        found = Annotations.concat([found, made])
+    yield len(batch) - len(decoded) if sessions else len(batch)
     return _stamp_candidates(found, task)
 
 

@@ -25,7 +25,7 @@ from annotator.scenes import world
 from annotator.scenes.draw import Scene
 from schemas.annotations import Annotations, kept_mask
 from schemas.samples import Sample
-from stages.base import Model
+from stages.base import Model, finish
 from stages.filter_duplicates import FilterDuplicates
 from stages.florence2.stage import Florence2
 
@@ -82,7 +82,7 @@ def measure(
     session = stage.open({"embedded": Model(checkpoint=str(CHECKPOINT), device="cpu")})
     samples = [Sample("m", str(i), {}, image=image) for i, (image, _) in enumerate(pictures)]
     started = time.process_time()
-    found = session.propose(samples, Annotations.of())
+    found = finish(session.propose(samples, Annotations.of()))
     seconds = time.process_time() - started
     keys = [{"image_id": sample.image_id, "shard": sample.shard} for sample in samples]
     facts = Annotations.of(

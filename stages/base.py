@@ -1,9 +1,9 @@
 """Stage, and its two kinds: Proposer sees pixels and adds candidates, Judge sees columns only."""
 
 from abc import ABC, abstractmethod
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Generator, Iterable, Mapping, Sequence
 from dataclasses import dataclass
-from typing import Any, ClassVar, Literal, Protocol, Self
+from typing import Any, ClassVar, Literal, Protocol, Self, TypeVar
 
 import numpy as np
 import pyarrow as pa
@@ -69,11 +69,26 @@ class Session(Protocol):
     def samples_at_once(self) -> int:
         """How many samples it likes to be given at once."""
 
-    def propose(self, samples: Sequence[Sample], so_far: Annotations) -> Annotations:
-        """New rows for these samples, whose `image` is decoded.
+    def propose(
+        self, samples: Sequence[Sample], so_far: Annotations
+    ) -> Generator[int, None, Annotations]:
+        """New rows for these samples, whose `image` is decoded; yields how many more are done with.
 
         `recipe` and `round` are left NULL and `state` is not written: the runner fills them.
         """
+
+
+Returned = TypeVar("Returned")
+
+
+def finish(work: Generator[object, None, Returned]) -> Returned:
+    """What it returns, whatever it yields on the way."""
+    while True:
+        try:
+            next(work)
+        except StopIteration as stop:
+            returned: Returned = stop.value
+            return returned
 
 
 class Proposer(Stage):

@@ -6,7 +6,7 @@ import torch
 
 from schemas.annotations import Annotations
 from schemas.samples import Sample
-from stages.base import Model
+from stages.base import Model, finish
 from stages.florence2.prompts import GROUNDING, PHRASE_TASKS, TASKS
 from stages.florence2.session import Florence2Session
 from stages.florence2.stage import Florence2
@@ -42,7 +42,7 @@ def proposed(lively_checkpoint, pictures):
         for number, box in enumerate(boxes)
     ]
     so_far = Annotations.of(regions=human)
-    return session, samples, so_far, session.propose(samples, so_far)
+    return session, samples, so_far, finish(session.propose(samples, so_far))
 
 
 @pytest.mark.parametrize(
@@ -131,6 +131,21 @@ def test_the_runner_s_columns_stay_empty_and_scores_lie_in_0_to_1(proposed):
         assert 0 <= extremes["min"] <= extremes["max"] <= 1
 
 
+def test_each_sample_is_counted_once_when_it_is_done_with(proposed):
+    session, samples, so_far, _ = proposed
+    assert [done for done in session.propose(samples, so_far) if done] == [1] * len(samples)
+
+
+def test_a_sample_about_which_nothing_is_asked_is_done_at_once(lively_checkpoint, pictures):
+    stage = Florence2(model="m", tasks=["region_to_category"], regions_from=["human"])
+    session = stage.open({"m": Model(checkpoint=str(lively_checkpoint), device="cpu")})
+    samples = [Sample("shard-0", str(i), {}, image=image) for i, image in enumerate(pictures[:2])]
+    box = {"x0": 4, "y0": 4, "x1": 40, "y1": 40}
+    human = {"image_id": samples[1].image_id, "source": "human", "label_no": 0, **box}
+    work = session.propose(samples, Annotations.of(regions=[human]))
+    assert list(work) == [1, 1]
+
+
 def test_a_retry_makes_the_same_rows(proposed):
     session, samples, so_far, rows = proposed
-    assert session.propose(samples, so_far) == rows
+    assert finish(session.propose(samples, so_far)) == rows

@@ -1,12 +1,15 @@
 """How a shard's images are handed to the proposers."""
 
 import io
+from types import SimpleNamespace
 
 import pytest
 from PIL import Image
 
-from annotator.proposing import _batches
+from annotator.proposing import _batches, _propose_batch
+from schemas.annotations import Annotations
 from schemas.samples import Sample
+from stages.base import finish
 
 
 def samples(*sides: int | None) -> list[Sample]:
@@ -35,3 +38,33 @@ def test_a_batch_ends_with_the_images_or_the_pixels(sides, sizes, monkeypatch):
     assert [len(batch) for batch in batches] == sizes
     keys = [row["key"] for batch in batches for row, _ in batch]
     assert keys == [str(number) for number in range(len(sides))]
+
+
+class Proposing:
+    """Counts each image, and names how many regions it was shown."""
+
+    samples_at_once = 4
+
+    def propose(self, samples, so_far):
+        for _ in samples:
+            yield 1
+        of_it = {"image_id": samples[0].image_id, "source": "model", "task": "od"}
+        return Annotations.of(regions=[{**of_it, "label_no": len(so_far.regions)}])
+
+
+@pytest.mark.parametrize(
+    ("sessions", "counted", "regions"),
+    [
+        pytest.param(0, [3], [], id="no proposer"),
+        pytest.param(1, [1, 1, 1], [0], id="one"),
+        pytest.param(2, [1, 1, 1], [0, 1], id="two: an image is done with after the last"),
+    ],
+)
+def test_every_image_of_a_batch_is_counted_once(sessions, counted, regions):
+    task = SimpleNamespace(recipe="r", round=0)
+    [batch] = _batches(iter(samples(8, None, 8)), 9)
+    proposers = [Proposing() for _ in range(sessions)]
+    assert list(_propose_batch(batch, proposers, task)) == counted
+    found = finish(_propose_batch(batch, proposers, task))
+    assert found.regions["label_no"].to_pylist() == regions
+    assert len(found.images) == 3

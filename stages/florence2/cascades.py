@@ -95,6 +95,11 @@ class Inquiry:
         leads = result.request.task in BOX_TASKS or result.request.task in CAPTION_LEVELS
         return self._not_yet_asked() if leads else []
 
+    @property
+    def is_done(self) -> bool:
+        """Whether all that was asked so far is answered; after `follow_up` nothing is missing."""
+        return len(self._results) == len(self._asked)
+
     def results(self) -> list[Result]:
         """All of them; labels stand before those that were asked about them."""
         return [self._results[request] for request in self._requests()]

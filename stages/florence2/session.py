@@ -1,6 +1,6 @@
 """The opened stage: samples in, rows out."""
 
-from collections.abc import Sequence
+from collections.abc import Generator, Sequence
 from dataclasses import dataclass
 
 import numpy as np
@@ -51,8 +51,10 @@ class Florence2Session:
             return SAMPLES_ON_CPU
         return max(SAMPLES_ON_CPU, 4 * self.engine.batch_size // len(self.options.tasks))
 
-    def propose(self, samples: Sequence[Sample], so_far: Annotations) -> Annotations:
-        """New rows for these samples, all of the same recipe."""
+    def propose(
+        self, samples: Sequence[Sample], so_far: Annotations
+    ) -> Generator[int, None, Annotations]:
+        """As Session."""
         views = self._views(samples)
         known = known_regions(so_far, self.options.regions_from)
         inquiries = [
@@ -63,8 +65,16 @@ class Florence2Session:
         def follow_up(result: Result) -> list[Request]:
             return inquiries[views.places[result.request.image].image].follow_up(result)
 
-        first = [request for inquiry in inquiries for request in inquiry.first()]
-        self.engine.run(views, first, follow_up)
+        # One sample after the other, and of each what is asked about one view of it together.
+        first = [
+            request
+            for inquiry in inquiries
+            for request in sorted(inquiry.first(), key=lambda request: request.image)
+        ]
+        yield sum(inquiry.is_done for inquiry in inquiries)
+        for result in self.engine.stream(views, first, follow_up):
+            if inquiries[views.places[result.request.image].image].is_done:
+                yield 1
         return Annotations.concat(
             [
                 answers_to_rows(
