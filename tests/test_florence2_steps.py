@@ -13,9 +13,10 @@ from stages.florence2.decoder import Decoder
 from stages.florence2.engine import Decoding, Engine
 from stages.florence2.hypotheses import tensors
 from stages.florence2.loading import load_checkpoint
+from stages.florence2.memory import slots_that_fit
 from stages.florence2.prompts import TASKS
 from stages.florence2.requests import Request
-from stages.florence2.slots import Slots, slots_that_fit
+from stages.florence2.slots import Slots
 from stages.florence2.steps import AT_ONCE, Steps
 
 ROOTS = ("caption", "od", "region_proposal", "ocr_with_region")

@@ -13,8 +13,9 @@ from schemas.boxes import BINS
 from stages.florence2.beams import Rules
 from stages.florence2.checkpoint import Checkpoint
 from stages.florence2.decoder import Decoder
+from stages.florence2.memory import slots_that_fit
 from stages.florence2.scores import TokenScores
-from stages.florence2.slots import Slots, bucket, slots_that_fit
+from stages.florence2.slots import Slots, bucket
 from stages.florence2.steps import CudaGraphs, Steps
 
 Key = TypeVar("Key")

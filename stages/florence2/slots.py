@@ -1,8 +1,6 @@
 """The memory of answers being decoded: tensors laid out beforehand, one slot for each answer."""
 
 import dataclasses
-import os
-import sys
 from collections.abc import Sequence
 from dataclasses import dataclass
 
@@ -14,12 +12,6 @@ from stages.florence2.hypotheses import Hypotheses, tensors
 
 BUCKET = 64
 """Positions and encoder states are laid out in multiples of so many."""
-SLOTS_ON_CPU, SLOTS_ON_GPU, LEAST_SLOTS = 32, 256, 8
-"""When nobody says how many: more gain nothing on a CPU, and little on a GPU (reckoned, for an
-H200)."""
-LONGEST = 1024
-"""Positions, and encoder states, for which memory is reckoned. Prompts and answers may be longer
-where a checkpoint allows it, and hardly ever are."""
 NEVER = -1e9
 """The score of what is not to be chosen while anything else is left, as in transformers."""
 
@@ -27,27 +19,6 @@ NEVER = -1e9
 def bucket(wanted: int) -> int:
     """The least multiple of BUCKET that holds as many."""
     return -(-wanted // BUCKET) * BUCKET
-
-
-def slots_that_fit(decoder: Decoder, beams: int) -> int:
-    """How many to lay out: such that they take a quarter of a GPU's free memory, or of the
-    machine's, were all answers and prompts long. Slots that grow are there twice."""
-    most = SLOTS_ON_CPU if decoder.device.type == "cpu" else SLOTS_ON_GPU
-    places = min(len(decoder.places), LONGEST)
-    states = 2 * len(decoder.layers) * decoder.heads * decoder.head_width * (beams + 1)
-    each = places * (states * decoder.dtype.itemsize + beams * BINS * torch.float32.itemsize)
-    return max(LEAST_SLOTS, min(most, _memory(decoder.device) // 4 // each))
-
-
-def _memory(device: torch.device) -> int:
-    """Bytes that a GPU has free, or that this machine has."""
-    if device.type == "cuda":
-        kept = torch.cuda.memory_reserved(device) - torch.cuda.memory_allocated(device)
-        return torch.cuda.mem_get_info(device)[0] + kept
-    try:
-        return os.sysconf("SC_PHYS_PAGES") * os.sysconf("SC_PAGE_SIZE")
-    except (AttributeError, ValueError):  # no POSIX
-        return sys.maxsize
 
 
 @dataclass(frozen=True)
