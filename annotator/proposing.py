@@ -24,7 +24,7 @@ SAMPLES_AT_ONCE = 32
 """In a batch where there is no proposer to say how many it likes."""
 PIXELS_AT_ONCE = 100_000_000
 """A batch ends with as many samples, or with as many pixels, whichever is met first: 100 million
-pixels are 300 MB."""
+pixels are 400 MB."""
 Read = tuple[dict[str, Any], Sample | None]
 """An image's row, and its sample with the pixels decoded; None where they do not decode."""
 

@@ -24,7 +24,7 @@ Work = Iterator[int | ShardResult]
 def work_on_shard(task: ShardTask) -> Work:
     """Propose what is not there yet, then judge it, or measure it where judges wait for that.
 
-    Yields the number of images done after each batch, and the result last. Only a bug raises, and
+    Yields how many more images are done with, and the result last. Only a bug raises, and
     a full disk: every other shard would meet it too, after all the work of its model.
     """
     return _answering(task, _work(task))

@@ -6,6 +6,7 @@ from dataclasses import dataclass, field
 
 import numpy as np
 from PIL import Image, ImageOps, UnidentifiedImageError
+from PIL.TiffImagePlugin import BITSPERSAMPLE, TiffImageFile
 
 from schemas.ids import image_id
 
@@ -58,7 +59,7 @@ class Problem:
 def decode_image(sample: Sample, max_pixels: int = MAX_PIXELS) -> Image.Image:
     """RGB pixels, turned upright by the EXIF orientation; UnreadableImage says why not.
 
-    Of 16 bits a channel the upper eight are kept.
+    Of more than eight bits a channel the upper eight are kept.
     """
     encoded = sample.image_bytes()
     if encoded is None:
@@ -70,8 +71,8 @@ def decode_image(sample: Sample, max_pixels: int = MAX_PIXELS) -> Image.Image:
                 raise UnreadableImage(
                     f"{width}x{height} pixels are more than {max_pixels}: a decompression bomb?"
                 )
-            _check_grey(image)
-            return _eight_bits(ImageOps.exif_transpose(image)).convert("RGB")
+            bits = _grey_bits(image)
+            return _eight_bits(ImageOps.exif_transpose(image), bits).convert("RGB")
     except UnreadableImage:
         raise
     except UnidentifiedImageError:  # its own words name an object in memory
@@ -81,15 +82,22 @@ def decode_image(sample: Sample, max_pixels: int = MAX_PIXELS) -> Image.Image:
         raise UnreadableImage(f"does not decode: {error}") from error
 
 
-def _check_grey(image: Image.Image) -> None:
+def _grey_bits(image: Image.Image) -> int:
+    """Of a grey value, 8 to 16; of an image in colour 8."""
     if image.mode in ("I", "F") and image.format != "PNG":  # whose greys have 16 bits at most
         raise UnreadableImage(
-            "its grey values have 32 bits, and nothing says which is white: save it with 8 or 16"
+            "its grey values have a sign or more than 16 bits, and nothing says which is white: "
+            "save it with 8 or 16"
         )
-
-
-def _eight_bits(image: Image.Image) -> Image.Image:
-    """A grey image of 16 bits in eight: Pillow itself makes white of all that is over 255."""
     if not image.mode.startswith("I"):
+        return 8
+    if not isinstance(image, TiffImageFile):
+        return 16
+    return int(image.tag_v2.get(BITSPERSAMPLE, (16,))[0])
+
+
+def _eight_bits(image: Image.Image, bits: int) -> Image.Image:
+    """A grey image of more in eight: Pillow itself makes white of all that is over 255."""
+    if bits == 8:
         return image
-    return Image.fromarray((np.asarray(image) >> 8).astype(np.uint8))
+    return Image.fromarray((np.asarray(image) >> (bits - 8)).astype(np.uint8))

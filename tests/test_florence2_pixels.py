@@ -38,11 +38,12 @@ def pixels_of(lively, **options):
         pytest.param({"do_center_crop": True, "crop_size": 40}, False, id="cropped"),
         pytest.param({"do_center_crop": True, "crop_size": 9}, False, id="cropped to fewer"),
         pytest.param({"do_resize": False}, False, id="not resized"),
+        pytest.param({"size": {"shortest_edge": 40}}, False, id="to a shortest edge"),
     ],
 )
 def test_pixels_are_the_processor_s_bit_by_bit(options, looked_up, count, lively):
     processor, pixels = pixels_of(lively, **options)
-    images = IMAGES[2:3] * count if "do_resize" in options else IMAGES[:count]
+    images = IMAGES[:count] if looked_up or "crop_size" in options else IMAGES[2:3] * count
     theirs = processor(images=images, return_tensors="pt")["pixel_values"]
     assert torch.equal(pixels(images), theirs)
     assert pixels._plain == looked_up

@@ -45,8 +45,8 @@ def export(name: str, folder: Path, config: Path) -> None:
     with new_folder(folder) as written:
         checkpoint = load_checkpoint(model.model_copy(update=whole))
         exported = export_files(checkpoint, written)
-    for path in (folder / name for name in exported.files):
-        click.echo(f"{path}  {path.stat().st_size / 1e6:.1f} MB")
+    for file in exported.files:
+        click.echo(f"{folder / file}  {(folder / file).stat().st_size / 1e6:.1f} MB")
     difference = exported.difference
     compared = (
         "not compared with torch, for which onnxruntime is needed: pip install onnxruntime"

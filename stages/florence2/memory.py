@@ -54,5 +54,5 @@ def _memory(device: torch.device) -> int:
         return torch.cuda.mem_get_info(device)[0] + kept
     try:
         return os.sysconf("SC_PHYS_PAGES") * os.sysconf("SC_PAGE_SIZE")
-    except (AttributeError, ValueError):  # no POSIX
+    except (AttributeError, ValueError, OSError):  # no POSIX
         return sys.maxsize

@@ -25,7 +25,7 @@ class Pixels:
         size = self._processor.size
         self._size = size["width"], size["height"]
         self._levels = self._process([_all_levels()], do_resize=False)[0].flatten(1)
-        self._plain = self._looks_up_right(_noise())
+        self._plain = self._looks_up_right()
 
     def __call__(self, images: Sequence[Image.Image]) -> torch.Tensor:
         """Shape (n, 3, height, width) in float32, on the checkpoint's device."""
@@ -36,14 +36,16 @@ class Pixels:
         pixels: torch.Tensor = made["pixel_values"]
         return pixels.to(self._device)
 
-    def _looks_up_right(self, image: Image.Image) -> bool:
-        if self._levels.shape != (3, LEVELS):
+    def _looks_up_right(self) -> bool:
+        width, height = self._size
+        if not width or not height or self._levels.shape != (3, LEVELS):
             return False
+        image = _noise(width + 30, height - 1)
         return self._look_up([image]).equal(self._process([image]))
 
     def _look_up(self, images: Sequence[Image.Image]) -> torch.Tensor:
         with ThreadPoolExecutor() as pool:
-            resized = list((pool.map if len(images) > 1 else map)(self._resize, images))
+            resized = list(pool.map(self._resize, images))
         seen = torch.from_numpy(np.stack(resized)).to(self._device)
         channels = [
             levels.index_select(0, values.flatten().int()).view(values.shape)
@@ -61,6 +63,6 @@ def _all_levels() -> Image.Image:
     return Image.fromarray(levels).convert("RGB")
 
 
-def _noise() -> Image.Image:
-    pixels = np.random.default_rng(0).integers(0, LEVELS, (90, 120, 3), dtype=np.uint8)
+def _noise(width: int, height: int) -> Image.Image:
+    pixels = np.random.default_rng(0).integers(0, LEVELS, (height, width, 3), dtype=np.uint8)
     return Image.fromarray(pixels)

@@ -1,5 +1,6 @@
 """A checkpoint's vision tower and prompt encoder as ONNX files, compared with torch's."""
 
+import os
 import tempfile
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -34,7 +35,7 @@ class Exported:
 def new_folder(folder: Path) -> Iterator[Path]:
     """Another one, to be filled, which becomes `folder` once all went well; StageError where that
     exists or cannot be made."""
-    if folder.exists():
+    if os.path.lexists(folder):
         raise StageError(f"{folder} exists: name a folder that does not, or remove it")
     try:
         folder.parent.mkdir(parents=True, exist_ok=True)

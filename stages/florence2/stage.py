@@ -23,7 +23,7 @@ class Florence2(Options, Proposer):
     """
 
     # Not raised for another rounding, which another processor does as well.
-    behaviour: ClassVar[int] = 2
+    behaviour: ClassVar[int] = 3
     needs: ClassVar[frozenset[str]] = frozenset()
     makes: ClassVar[frozenset[str]] = frozenset({"texts", "regions", "phrases"})
 
