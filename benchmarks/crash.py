@@ -190,10 +190,12 @@ def undisturbed(project: Project, made: tuple[Step, ...]) -> Reference:
 
 
 def timed(project: Project, step: Step) -> dict[str, float]:
-    """Seconds of the phases of the first step."""
+    """Seconds of the phases of the first step, looked at once more when it has ended."""
     process, started, times = project.begin(step, 1), time.perf_counter(), {}
-    last = 0
-    while process.poll() is None:
+    last, ended = 0, False
+    while not ended:
+        time.sleep(POLL)
+        ended = process.poll() is not None
         now = time.perf_counter() - started
         if (parts := project.parts()) > last:
             times.setdefault("first", now)
@@ -202,7 +204,6 @@ def timed(project: Project, step: Step) -> dict[str, float]:
             times.setdefault("claimed", now)
         if project.version():
             times.setdefault("committed", now)
-        time.sleep(POLL)
     project.ended(process)
     return {
         "start": times["first"],
