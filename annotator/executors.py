@@ -2,15 +2,19 @@
 
 import os
 from collections import deque
-from collections.abc import Callable, Iterable, Iterator, Sequence
+from collections.abc import Callable, Generator, Iterable, Iterator, Sequence
 from concurrent.futures import FIRST_COMPLETED, Future, ProcessPoolExecutor, wait
 from concurrent.futures.process import BrokenProcessPool
-from contextlib import suppress
+from functools import partial
 from multiprocessing import get_context, parent_process
 from threading import Thread
-from typing import Any, TypeVar
+from typing import TYPE_CHECKING, Any, TypeVar
 
 from annotator.errors import AnnotatorError, MissingDependency
+from stages.base import WORKER
+
+if TYPE_CHECKING:
+    from ctypes import Array
 
 T = TypeVar("T")
 R = TypeVar("R")
@@ -22,6 +26,8 @@ Lost = Callable[[T, str], R]
 ATTEMPTS = 3
 """A shard whose worker died this often is given up; the rest of the run goes on."""
 WAITING_PER_WORKER = 2
+SECONDS_BETWEEN_LOOKS = 0.5
+"""At how far the workers of a pool have come."""
 
 
 def local(
@@ -38,54 +44,48 @@ def local(
 def _pool(
     work: Work[T, R], lost: Lost[T, R], tasks: Sequence[T], workers: int
 ) -> Iterator[int | R]:
-    left = deque(tasks)
+    left, threads = deque(tasks), threads_per_worker(workers)
     while left:
-        suspects: list[T] = []
-        with _processes(workers, workers) as pool:
-            yield from _drain(pool, work, left, suspects, workers)
+        suspects = yield from _drain(work, left, workers, threads)
         for task in suspects:
-            yield from _alone(work, lost, task, workers)
-
-
-def _processes(count: int, workers: int) -> ProcessPoolExecutor:
-    context = get_context("spawn")
-    return ProcessPoolExecutor(count, context, _begin, (threads_per_worker(workers),))
+            yield from _alone(work, lost, task, threads)
 
 
 def _drain(
-    pool: ProcessPoolExecutor,
-    work: Work[T, R],
-    left: deque[T],
-    suspects: list[T],
-    workers: int,
-) -> Iterator[int | R]:
-    """Results until all is done or the pool breaks; `suspects` are the tasks that were then out."""
-    running: dict[Future[list[int | R]], T] = {}
-    try:
-        while left or running:
-            while left and len(running) < workers * WAITING_PER_WORKER:
-                running[pool.submit(_collect, work, left[0])] = left[0]
-                left.popleft()
-            done, _ = wait(running, return_when=FIRST_COMPLETED)
-            for future in done:
-                yield from future.result()
-                del running[future]
-    except BrokenProcessPool:
-        suspects += running.values()
+    work: Work[T, R], left: deque[T], workers: int, threads: int
+) -> Generator[int | R, None, list[T]]:
+    """Results until all is done or the pool breaks; returns the tasks that were then out."""
+    context = get_context("spawn")
+    counts = context.RawArray("q", workers * WAITING_PER_WORKER)
+    seen, free = [0] * len(counts), list(range(len(counts)))
+    running: dict[Future[R], tuple[int, T]] = {}
+    begin = partial(_begin, threads, context.Value("i", 0), counts)
+    with ProcessPoolExecutor(workers, context, begin) as pool:
+        try:
+            while left or running:
+                while left and free:
+                    place = free.pop()
+                    counts[place] = seen[place] = 0
+                    future: Future[R] = pool.submit(_count, work, left[0], place)
+                    running[future] = place, left.popleft()
+                done, _ = wait(running, SECONDS_BETWEEN_LOOKS, FIRST_COMPLETED)
+                for place, _ in running.values():
+                    before, seen[place] = seen[place], counts[place]
+                    yield seen[place] - before
+                for future in done:
+                    yield future.result()
+                    free.append(running.pop(future)[0])
+        except BrokenProcessPool:
+            yield -sum(seen[place] for place, _ in running.values())
+    return [task for _, task in running.values()]
 
 
-def _alone(work: Work[T, R], lost: Lost[T, R], task: T, workers: int) -> Iterator[int | R]:
+def _alone(work: Work[T, R], lost: Lost[T, R], task: T, threads: int) -> Iterator[int | R]:
     """A broken pool does not say which task killed its worker: alone, each answers for itself."""
     for _ in range(ATTEMPTS):
-        with _processes(1, workers) as pool, suppress(BrokenProcessPool):
-            future: Future[list[int | R]] = pool.submit(_collect, work, task)
-            yield from future.result()
+        if not (yield from _drain(work, deque([task]), 1, threads)):
             return
     yield lost(task, f"its worker died {ATTEMPTS} times; is memory short?")
-
-
-def _collect(work: Work[T, R], task: T) -> list[int | R]:
-    return list(work(task))
 
 
 def threads_per_worker(workers: int) -> int:
@@ -96,10 +96,29 @@ def threads_per_worker(workers: int) -> int:
     return max(1, cores // workers)
 
 
-def _begin(threads: int) -> None:
+_counts: "Array[Any]"
+"""In a worker of a pool: how far each of the tasks that are out has come."""
+
+
+def _begin(threads: int, workers: Any, counts: "Array[Any]") -> None:
+    """In a new worker; `workers` is how many of them have begun."""
+    global _counts
+    _counts = counts
     # Before torch is imported in the new process: it reads the variable once.
     os.environ["OMP_NUM_THREADS"] = str(threads)
+    with workers.get_lock():
+        os.environ[WORKER] = str(workers.value)
+        workers.value += 1
     Thread(target=_die_with_the_run, daemon=True).start()
+
+
+def _count(work: Work[T, R], task: T, place: int) -> R:
+    """What it ends with."""
+    for event in work(task):
+        if not isinstance(event, int):
+            return event
+        _counts[place] += event
+    raise AssertionError("work yields its result last")
 
 
 def _die_with_the_run() -> None:
@@ -167,6 +186,15 @@ def _dask_drain(
                 left.append(index)
             else:
                 yield lost(tasks[index], f"its worker died again and again: {error}")
+
+
+def _collect(work: Work[T, R], task: T) -> list[int | R]:
+    """On a worker of a cluster, whose name is a number where this run has begun it."""
+    from distributed import get_worker
+
+    if isinstance(name := get_worker().name, int):
+        os.environ[WORKER] = str(name)
+    return list(work(task))
 
 
 def _finished(wait_for: Any, futures: list[Any], cluster: Any, workers: int) -> Iterable[Any]:

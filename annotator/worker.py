@@ -13,7 +13,6 @@ from annotator.proposing import propose_shard, stamp
 from annotator.shard_tasks import Judging, ShardResult, ShardTask
 from schemas.annotations import Annotations, image_states
 from schemas.tables import LABEL_TABLES
-from stages.errors import StageError
 
 CANDIDATES = ("images", "texts", "regions", "phrases", "problems")
 JUDGED = ("images", "verdicts")
@@ -24,8 +23,8 @@ Work = Iterator[int | ShardResult]
 def work_on_shard(task: ShardTask) -> Work:
     """Propose what is not there yet, then judge it, or measure it where judges wait for that.
 
-    Yields how many more images are done with, and the result last. Only a bug raises, and
-    a full disk: every other shard would meet it too, after all the work of its model.
+    Yields how many more images are done with, and the result last. Only a bug raises, and what
+    every other shard would meet too: a full disk, and StageError, for a model that does not load.
     """
     return _answering(task, _work(task))
 
@@ -38,7 +37,7 @@ def judge_shard(task: ShardTask) -> Work:
 def _answering(task: ShardTask, work: Work) -> Work:
     try:
         yield from work
-    except (AnnotatorError, StageError, OSError) as error:
+    except (AnnotatorError, OSError) as error:
         if isinstance(error, OSError) and error.errno in FULL_DISK:
             raise StoreError(
                 f"{task.parts.parent}: the disk is full: finished shards are kept; free some space "

@@ -2,6 +2,7 @@ import os
 import signal
 import subprocess
 import sys
+import time
 from collections.abc import Iterator
 from pathlib import Path
 
@@ -9,6 +10,7 @@ import pytest
 
 from annotator.errors import AnnotatorError
 from annotator.executors import executor
+from stages.base import WORKER
 
 
 def count_letters(task: str) -> Iterator[int | str]:
@@ -19,10 +21,32 @@ def count_letters(task: str) -> Iterator[int | str]:
 def die_on_the_first_try(task: str) -> Iterator[int | str]:
     """The task is a path: its absence means that nobody has tried yet."""
     marker = Path(task)
+    yield 1
     if marker.name.startswith("fatal") or not marker.exists():
         marker.touch()
         os.kill(os.getpid(), signal.SIGKILL)
     yield f"done {marker.name}"
+
+
+def wait_to_be_seen(task: str) -> Iterator[int | str]:
+    """The task is a path, which is there once somebody has seen the progress."""
+    yield 1
+    yield "seen" if appears(Path(task)) else "never seen"
+
+
+def meet_the_other(task: str) -> Iterator[int | str]:
+    """The task is a path; two workers are there when there are two such."""
+    Path(task).touch()
+    assert all(appears(Path(task).with_name(letter)) for letter in "ab")
+    yield os.environ[WORKER]
+
+
+def appears(path: Path) -> bool:
+    for _ in range(6000):
+        if path.exists():
+            return True
+        time.sleep(0.01)
+    return False
 
 
 def give_up(task: str, reason: str) -> str:
@@ -52,8 +76,8 @@ def test_every_executor_gives_each_result_once_and_all_progress(name: str, worke
 @pytest.mark.parametrize("name", ["local", "dask"])
 def test_a_task_whose_worker_was_killed_is_done_again(name: str, tmp_path: Path) -> None:
     tasks = [str(tmp_path / letter) for letter in "abc"]
-    done, _ = results(name, die_on_the_first_try, tasks, 2)
-    assert done == ["done a", "done b", "done c"]
+    done = results(name, die_on_the_first_try, tasks, 2)
+    assert done == (["done a", "done b", "done c"], 3)
 
 
 @pytest.mark.slow
@@ -62,13 +86,33 @@ def test_a_task_that_always_kills_its_worker_is_given_up_and_the_others_are_done
 ) -> None:
     (tmp_path / "good").touch()
     tasks = [str(tmp_path / "good"), str(tmp_path / "fatal")]
-    done, _ = results("local", die_on_the_first_try, tasks, 2)
-    assert done == ["done good", "fatal: its worker died 3 times; is memory short?"]
+    done = results("local", die_on_the_first_try, tasks, 2)
+    assert done == (["done good", "fatal: its worker died 3 times; is memory short?"], 1)
+
+
+@pytest.mark.slow
+def test_progress_within_a_task_is_seen_while_it_lasts(tmp_path: Path) -> None:
+    tasks = [str(tmp_path / letter) for letter in "ab"]
+    done = []
+    for event in executor("local")(wait_to_be_seen, give_up, tasks, 2):
+        if event == 1:
+            for task in tasks:
+                Path(task).touch()
+        done.append(event)
+    assert [event for event in done if isinstance(event, str)] == ["seen", "seen"]
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("name", ["local", "dask"])
+def test_workers_are_numbered(name: str, tmp_path: Path) -> None:
+    tasks = [str(tmp_path / letter) for letter in "ab"]
+    assert results(name, meet_the_other, tasks, 2) == (["0", "1"], 0)
 
 
 KILLED_RUN = """
 import os, sys
 from annotator.executors import executor
+from stages.base import WORKER
 
 def count(task):
     yield 1

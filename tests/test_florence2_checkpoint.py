@@ -6,13 +6,14 @@ from pathlib import Path
 
 import huggingface_hub
 import pytest
+import torch
 from huggingface_hub.errors import LocalEntryNotFoundError
 from safetensors.torch import load_file, save_file
 
-from stages.base import Model
+from stages.base import WORKER, Model
 from stages.errors import StageError
 from stages.florence2.checkpoint import identity
-from stages.florence2.loading import load_checkpoint
+from stages.florence2.loading import device_for, load_checkpoint
 from stages.florence2.stage import Florence2
 
 SHARED = "model.language_model.shared.weight"
@@ -208,3 +209,19 @@ def test_a_gpu_that_is_not_there_is_said(tiny_checkpoint, monkeypatch):
     monkeypatch.setattr("torch.cuda.is_available", lambda: False)
     with pytest.raises(StageError, match="torch sees no GPU: set device to auto"):
         load_checkpoint(Model(checkpoint=str(tiny_checkpoint), device="cuda"))
+
+
+@pytest.mark.parametrize(
+    ("worker", "gpus", "number"), [(None, 2, 0), ("1", 2, 1), ("3", 2, 1), ("3", 1, 0)]
+)
+def test_workers_are_spread_over_the_gpus(monkeypatch, worker, gpus, number):
+    chosen = []
+    monkeypatch.setattr("torch.cuda.is_available", lambda: True)
+    monkeypatch.setattr("torch.cuda.device_count", lambda: gpus)
+    monkeypatch.setattr("torch.cuda.set_device", chosen.append)
+    monkeypatch.delenv(WORKER, raising=False)
+    if worker is not None:
+        monkeypatch.setenv(WORKER, worker)
+    assert device_for(Model(checkpoint="embedded")) == torch.device("cuda", number)
+    assert chosen == [number]
+    assert device_for(Model(checkpoint="embedded", device="cpu")) == torch.device("cpu")

@@ -19,6 +19,7 @@ from annotator.plan import plan_run
 from annotator.runner import RunResult, execute, run
 from annotator.store import Store
 from annotator.summary import summarise
+from stages.errors import StageError
 
 VOC = (
     "<annotation><size><width>64</width><height>48</height></size>"
@@ -89,6 +90,10 @@ def pack(project: Path) -> None:
 def write_pipelines(project: Path, checkpoint: Path, min_score: float) -> None:
     text = PIPELINES.format(checkpoint=checkpoint, min_score=min_score)
     (project / "pipelines.yaml").write_text(text)
+
+
+def checkpoint_of(project: Path) -> Path:
+    return Path(load_config(project / "pipelines.yaml").models["tiny"].checkpoint)
 
 
 def run_in(project: Path, **options: Any) -> RunResult:
@@ -218,6 +223,26 @@ def test_a_part_that_was_damaged_before_its_commit_costs_one_more_run(
         run_in(done)
     assert run_in(done).version == 1
     assert tables_of(done)["all_regions"] == expected
+
+
+@pytest.mark.parametrize(
+    ("executor", "workers"),
+    [
+        pytest.param("local", 1, id="in this process"),
+        pytest.param("local", 2, id="a pool", marks=pytest.mark.slow),
+        pytest.param("dask", 2, id="dask", marks=pytest.mark.slow),
+    ],
+)
+def test_a_model_that_does_not_load_ends_the_run_at_once(
+    project: Path, executor: str, workers: int
+) -> None:
+    """It would fail for every shard."""
+    shutil.copytree(checkpoint_of(project), project / "broken")
+    (project / "broken" / "model.safetensors").write_bytes(b"broken")
+    write_pipelines(project, project / "broken", min_score=0.0)
+    with pytest.raises(StageError, match="broken does not load"):
+        run_in(project, executor_name=executor, workers=workers)
+    assert Store.open(project / "tables" / "cells").versions() == []
 
 
 @pytest.mark.slow

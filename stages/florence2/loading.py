@@ -1,9 +1,10 @@
 """Load a checkpoint in the native transformers format, or say in one sentence why not."""
 
+import os
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 import torch
 from transformers import (
@@ -14,6 +15,7 @@ from transformers import (
 )
 from transformers.utils import logging
 
+from stages.base import WORKER, Model
 from stages.errors import StageError
 from stages.florence2.canary import check_answers
 from stages.florence2.checkpoint import (
@@ -25,15 +27,12 @@ from stages.florence2.checkpoint import (
 )
 from stages.florence2.vocabulary import Vocabulary
 
-if TYPE_CHECKING:
-    from stages.base import Model
 
-
-def load_checkpoint(model: "Model") -> Checkpoint:
+def load_checkpoint(model: Model) -> Checkpoint:
     """Weights, image processor and vocabulary; StageError in one sentence."""
     folder, revision = find_files(model)
     check_format(model, folder)
-    device = _device(model)
+    device = device_for(model)
     with _loading(model):
         digest = file_digest(folder)
         network = _load_model(model, folder)
@@ -46,7 +45,7 @@ def load_checkpoint(model: "Model") -> Checkpoint:
 
 
 @contextmanager
-def _loading(model: "Model") -> Iterator[None]:
+def _loading(model: Model) -> Iterator[None]:
     """Whatever a loader raises on a broken file becomes one sentence."""
     try:
         yield
@@ -59,14 +58,19 @@ def _loading(model: "Model") -> Iterator[None]:
         ) from error
 
 
-def _device(model: "Model") -> torch.device:
+def device_for(model: Model) -> torch.device:
+    """The CPU, or the GPU of this worker's number: several workers are spread over several GPUs."""
     available = torch.cuda.is_available()
     if model.device == "cuda" and not available:
         raise StageError("device cuda is asked for, but torch sees no GPU: set device to auto")
-    return torch.device("cuda" if available and model.device != "cpu" else "cpu")
+    if not available or model.device == "cpu":
+        return torch.device("cpu")
+    number = int(os.environ.get(WORKER, 0)) % torch.cuda.device_count()
+    torch.cuda.set_device(number)  # graphs are captured on the current one
+    return torch.device("cuda", number)
 
 
-def _load_model(model: "Model", folder: Path) -> Any:
+def _load_model(model: Model, folder: Path) -> Any:
     logging.disable_progress_bar()
     # With output_loading_info a pair comes back, which the library's annotation does not say.
     loaded: Any = Florence2ForConditionalGeneration.from_pretrained(
@@ -100,7 +104,7 @@ def _load_processors(folder: Path) -> tuple[Any, Any]:
     return images, tokenizer
 
 
-def _check_ids(model: "Model", network: Any, vocabulary: Vocabulary) -> None:
+def _check_ids(model: Model, network: Any, vocabulary: Vocabulary) -> None:
     text = network.config.text_config
     ids = {
         "bos_token_id": (text.bos_token_id, vocabulary.bos),
