@@ -11,7 +11,7 @@ from threading import Thread
 from typing import TYPE_CHECKING, Any, TypeVar
 
 from annotator.errors import AnnotatorError, MissingDependency
-from stages.base import WORKER
+from stages import WORKER
 
 if TYPE_CHECKING:
     from ctypes import Array

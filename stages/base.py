@@ -15,10 +15,6 @@ from schemas.samples import Sample
 from schemas.tables import VERDICT_ROWS, VERDICTS
 from schemas.verdicts import verdict_rows
 
-WORKER = "ANNOTATOR_WORKER"
-"""Environment variable: which worker of its machine this process is, from 0. Of several GPUs it
-takes the one of that number."""
-
 
 class Model(BaseModel):
     """A checkpoint as pipelines.yaml names it."""

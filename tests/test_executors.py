@@ -10,7 +10,7 @@ import pytest
 
 from annotator.errors import AnnotatorError
 from annotator.executors import executor
-from stages.base import WORKER
+from stages import WORKER
 
 
 def count_letters(task: str) -> Iterator[int | str]:
@@ -112,7 +112,7 @@ def test_workers_are_numbered(name: str, tmp_path: Path) -> None:
 KILLED_RUN = """
 import os, sys
 from annotator.executors import executor
-from stages.base import WORKER
+from stages import WORKER
 
 def count(task):
     yield 1

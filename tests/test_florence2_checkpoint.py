@@ -10,7 +10,8 @@ import torch
 from huggingface_hub.errors import LocalEntryNotFoundError
 from safetensors.torch import load_file, save_file
 
-from stages.base import WORKER, Model
+from stages import WORKER
+from stages.base import Model
 from stages.errors import StageError
 from stages.florence2.checkpoint import identity
 from stages.florence2.loading import device_for, load_checkpoint

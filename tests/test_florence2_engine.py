@@ -10,6 +10,7 @@ from transformers import AutoProcessor, GenerationConfig
 
 from stages.base import Model
 from stages.florence2.attention import PRODUCTS, attend
+from stages.florence2.decode_attention import BY_COLUMNS, BY_ROWS, FUSED
 from stages.florence2.encoders import TorchEncoders
 from stages.florence2.engine import Decoding, Engine
 from stages.florence2.loading import load_checkpoint
@@ -232,18 +233,34 @@ def test_attention_by_products_is_attention(count, order, dtype):
 
 
 @pytest.mark.parametrize("beams", [1, 3])
-def test_the_fused_attention_that_a_gpu_uses_gives_the_same_answers(
-    beams, exact, pictures, monkeypatch
-):
+@pytest.mark.parametrize("way", [BY_COLUMNS, BY_ROWS], ids=["columns", "rows"])
+def test_a_step_attends_as_the_fused_attention_does(way, beams):
+    random = torch.Generator().manual_seed(0)
+
+    def made(*shape):
+        return torch.randn(*shape, dtype=torch.float64, generator=random)
+
+    def states(turned):
+        # Of more slots and places than are looked at.
+        of = made(4, 3, 8, 11).mT if turned else made(4, 3, 11, 8)
+        return of[:2, :, :7]
+
+    query, mask = made(2, beams, 3, 8), made(2, 1, beams, 7)
+    keys, values = states(way.keys_turned), states(way.values_turned)
+    expected = FUSED.attend(query, keys, values, mask)
+    torch.testing.assert_close(way.attend(query, keys, values, mask), expected)
+
+
+@pytest.mark.parametrize(("way", "beams"), [(FUSED, 1), (FUSED, 3), (BY_ROWS, 3)])
+def test_every_attention_gives_the_same_answers(way, beams, exact, pictures, monkeypatch):
     requests = [Request(i, task) for i in range(2) for task in ROOTS]
-    columns = Engine(exact, Decoding(LIMITS, beams), 5)
-    monkeypatch.setattr("stages.florence2.decoder.by_columns", lambda device: False)
-    fused = Engine(exact, Decoding(LIMITS, beams), 5)
-    assert columns._answers.decoder.by_columns
-    assert not fused._answers.decoder.by_columns
-    ours, theirs = (
-        {r.request: r for r in engine.run(pictures, requests)} for engine in (columns, fused)
-    )
+
+    def answers(attention):
+        monkeypatch.setattr("stages.florence2.decoder.attention_for", lambda *_: attention)
+        engine = Engine(exact, Decoding(LIMITS, beams), 5)
+        return {result.request: result for result in engine.run(pictures, requests)}
+
+    ours, theirs = answers(way), answers(BY_COLUMNS)
     assert {asked: r.tokens for asked, r in ours.items()} == {
         asked: r.tokens for asked, r in theirs.items()
     }

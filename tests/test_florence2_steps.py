@@ -9,6 +9,7 @@ from torch.utils._pytree import tree_leaves
 
 from stages.base import Model
 from stages.florence2.beams import Rules, _best, _best_of_each, step
+from stages.florence2.decode_attention import FUSED
 from stages.florence2.decoder import Decoder
 from stages.florence2.engine import Decoding, Engine
 from stages.florence2.hypotheses import tensors
@@ -53,13 +54,16 @@ def assert_same(found, expected):
 
 
 @pytest.mark.parametrize(("beams", "ban"), [(1, 3), (3, 3)])
-def test_a_step_compiles_to_one_graph_and_once_while_the_bucket_stays(beams, ban, exact, pictures):
+def test_a_step_compiles_to_one_graph_and_once_while_the_bucket_stays(
+    beams, ban, exact, pictures, monkeypatch
+):
     compiler, decoding = CompileCounter(), Decoding(dict.fromkeys(TASKS, 12), beams, ban)
     requests = [Request(image, task) for image in range(2) for task in ROOTS[:3]]
 
     def compiled(run):
         return torch.compile(run, fullgraph=True, dynamic=False, backend=compiler)
 
+    monkeypatch.setattr("stages.florence2.decoder.attention_for", lambda *_: FUSED)
     torch._dynamo.reset()
     engine = capture_with(Engine(exact, decoding, 4), compiled)
     with torch._dynamo.config.patch(error_on_recompile=True):

@@ -9,6 +9,7 @@ from torch import nn
 from torch.nn import functional
 
 from stages.florence2.checkpoint import Checkpoint
+from stages.florence2.decode_attention import Attend, DecodeAttention, attention_for
 from stages.florence2.packed import PackedLinear, can_pack
 
 BLOCK = 64
@@ -65,8 +66,7 @@ class Decoder(nn.Module):
         self.places = positions.weight.detach()[positions.offset :]
         self.norm = _Norm(theirs.layernorm_embedding, self.dtype)
         packed = can_pack(weights, device)
-        self.by_columns = by_columns(device)
-        layers = [_Layer(layer, self.dtype, packed, self.by_columns) for layer in theirs.layers]
+        layers = [_Layer(layer, self.dtype, packed) for layer in theirs.layers]
         self.layers: Sequence[_Layer] = nn.ModuleList(layers)  # type: ignore[assignment]
         self.head = _Linear([_filled(model.lm_head)], packed)
 
@@ -80,10 +80,15 @@ class Decoder(nn.Module):
         """
         states = (self.words(tokens) + self.places[positions][:, None]).to(self.dtype)
         states = self.norm(states)
+        attend = self.attention(tokens.shape[1]).attend
         for layer, cache in zip(self.layers, attended.caches, strict=True):
-            states = layer(states, positions, cache, attended.mask, attended.cross_mask)
+            states = layer(states, positions, cache, attended, attend)
         logits: torch.Tensor = self.head(states)
         return logits.float()
+
+    def attention(self, beams: int) -> DecodeAttention:
+        """How it looks back with so many beams."""
+        return attention_for(self.device, beams)
 
     def cross(self, hidden: torch.Tensor) -> list[torch.Tensor]:
         """Of each layer, keys and values of encoder states, (2, n, heads, tokens, head width)."""
@@ -91,9 +96,8 @@ class Decoder(nn.Module):
 
 
 class _Layer(nn.Module):
-    def __init__(self, layer: Any, dtype: torch.dtype, packed: bool, by_columns: bool) -> None:
+    def __init__(self, layer: Any, dtype: torch.dtype, packed: bool) -> None:
         super().__init__()
-        self.attend = _attend_by_columns if by_columns else _attend_fused
         own, cross = layer.self_attn, layer.encoder_attn
         self.shape = (own.num_heads, own.head_dim)
         self.own = _Linear([own.q_proj, own.k_proj, own.v_proj], packed)
@@ -112,18 +116,18 @@ class _Layer(nn.Module):
         states: torch.Tensor,
         positions: torch.Tensor,
         cache: Cache,
-        mask: torch.Tensor,
-        cross_mask: torch.Tensor,
+        attended: Attended,
+        attend: Attend,
     ) -> torch.Tensor:
         slots, beams, _ = states.shape
         query, key, value = self.own(states).view(slots, beams, 3, *self.shape).unbind(2)
         rows = torch.arange(slots, device=states.device)
         for known, new in ((cache.keys, key), (cache.values, value)):
             known[rows, :, positions] = new.transpose(1, 2)
-        found = self.attend(query, cache.keys.flatten(2, 3), cache.values.flatten(2, 3), mask)
+        found = attend(query, cache.keys.flatten(2, 3), cache.values.flatten(2, 3), attended.mask)
         states = self.own_norm(states + self.own_out(found))
         query = self.query(states).view(slots, beams, *self.shape)
-        found = self.attend(query, cache.cross_keys, cache.cross_values, cross_mask)
+        found = attend(query, cache.cross_keys, cache.cross_values, attended.cross_mask)
         states = self.cross_norm(states + self.cross_out(found))
         inner = self.activation(self.inner(states))
         normed: torch.Tensor = self.norm(states + self.outer(inner))
@@ -133,38 +137,6 @@ class _Layer(nn.Module):
         n, tokens, _ = hidden.shape
         both: torch.Tensor = self.key_value(hidden).view(n, tokens, 2, *self.shape)
         return both.permute(2, 0, 3, 1, 4)
-
-
-def by_columns(device: torch.device) -> bool:
-    """Whether attention is products of a matrix with a column for each beam.
-
-    On the CPU such products read keys and values nearly as fast as memory can be read. The fused
-    attention, which is made for many queries, takes half as long again, or more.
-    """
-    return device.type == "cpu"
-
-
-def _attend_by_columns(
-    query: torch.Tensor, keys: torch.Tensor, values: torch.Tensor, mask: torch.Tensor
-) -> torch.Tensor:
-    """Of (slots, beams, heads, head width) queries; (slots, beams, width)."""
-    slots, beams, heads, width = query.shape
-    # A column is a row turned, and no view of (…, 1): MKL has a fast way for the former only.
-    rows = (query * width**-0.5).transpose(1, 2).reshape(slots * heads, beams, width)
-    logits = torch.bmm(keys.flatten(0, 1), rows.mT).mT.unflatten(0, (slots, heads))
-    weights = logits.contiguous().add_(mask).softmax(dim=3).flatten(0, 1)
-    found = torch.bmm(values.flatten(0, 1).mT, weights.mT).mT
-    return found.reshape(slots, heads, beams, width).transpose(1, 2).flatten(2)
-
-
-def _attend_fused(
-    query: torch.Tensor, keys: torch.Tensor, values: torch.Tensor, mask: torch.Tensor
-) -> torch.Tensor:
-    """As `_attend_by_columns`."""
-    found = functional.scaled_dot_product_attention(
-        query.transpose(1, 2), keys, values, attn_mask=mask
-    )
-    return found.transpose(1, 2).flatten(2)
 
 
 class _Norm(nn.Module):

@@ -70,11 +70,12 @@ class Engine:
         rules = Rules.of(
             checkpoint.vocabulary, decoding.no_repeat_ngram_size, decoding.early_stopping
         )
-        self._answers: ContinuousDecoding[Job] = ContinuousDecoding(
-            checkpoint, batch_size, decoding.num_beams, rules
-        )
-        self.batch_size = self._answers.count
         self._thread_count = 1 if small else None
+        with _arithmetic(self._thread_count):
+            self._answers: ContinuousDecoding[Job] = ContinuousDecoding(
+                checkpoint, batch_size, decoding.num_beams, rules
+            )
+        self.batch_size = self._answers.count
 
     def run(
         self, images: Images, requests: Iterable[Request], follow_up: FollowUp = lambda _: ()

@@ -15,7 +15,8 @@ from transformers import (
 )
 from transformers.utils import logging
 
-from stages.base import WORKER, Model
+from stages import WORKER
+from stages.base import Model
 from stages.errors import StageError
 from stages.florence2.canary import check_answers
 from stages.florence2.checkpoint import (

@@ -51,18 +51,13 @@ class Slots:
         For that reason an empty slot too looks at one encoder state.
         """
         device, heads, width = decoder.device, decoder.heads, decoder.head_width
+        attention = decoder.attention(beams)
 
-        def states(*places: int) -> torch.Tensor:
-            shape = count, heads, *places, width
-            return torch.zeros(shape, dtype=decoder.dtype, device=device)
-
-        def turned(*places: int) -> torch.Tensor:
-            """As `states`, but where a product with a column reads values, with the places beside
-            one another in memory."""
-            if not decoder.by_columns:
-                return states(*places)
-            shape = count, heads, width, *places
-            return torch.zeros(shape, dtype=decoder.dtype).movedim(2, -1)
+        def states(turned: bool, *places: int) -> torch.Tensor:
+            """Laid out as the attention wants them."""
+            shape = (width, *places) if turned else (*places, width)
+            made = torch.zeros(count, heads, *shape, dtype=decoder.dtype, device=device)
+            return made.movedim(2, -1) if turned else made
 
         def numbers(*shape: int) -> torch.Tensor:
             return torch.zeros(count, *shape, device=device)
@@ -80,10 +75,10 @@ class Slots:
 
         caches = (
             Cache(
-                keys=states(positions, beams),
-                values=turned(positions, beams),
-                cross_keys=states(tokens),
-                cross_values=turned(tokens),
+                keys=states(attention.keys_turned, positions, beams),
+                values=states(attention.values_turned, positions, beams),
+                cross_keys=states(attention.keys_turned, tokens),
+                cross_values=states(attention.values_turned, tokens),
             )
             for _ in decoder.layers
         )
