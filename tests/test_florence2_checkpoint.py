@@ -161,6 +161,10 @@ def test_a_checkpoint_that_needs_its_own_code_is_refused(folder):
             f"has missing weights (1, such as {PROJECTION})", id="missing weight",
         ),
         pytest.param(
+            lambda f: edit_weights(f, lambda w: w.update({PROJECTION: w[PROJECTION][1:].clone()})),
+            f"has mismatched weights (1, such as {PROJECTION})", id="weight of another shape",
+        ),
+        pytest.param(
             lambda f: edit_weights(f, lambda w: w.update(extra=w[SHARED][:1].clone())),
             "has unexpected weights (1, such as extra)", id="unexpected weight",
         ),
@@ -176,11 +180,12 @@ def test_a_checkpoint_that_needs_its_own_code_is_refused(folder):
         ),
     ],
 )  # fmt: skip
-def test_a_spoilt_checkpoint_is_refused_in_one_sentence(spoil, message, folder):
+def test_a_spoilt_checkpoint_is_refused_in_one_sentence(spoil, message, folder, caplog, capfd):
     spoil(folder)
     said = refusal(folder)
     assert message in said
     assert "\n" not in said
+    assert (caplog.text, *capfd.readouterr()) == ("", "", "")
 
 
 def test_locations_out_of_order_are_refused(folder):

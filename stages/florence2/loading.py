@@ -47,7 +47,11 @@ def load_checkpoint(model: Model) -> Checkpoint:
 
 @contextmanager
 def _loading(model: Model) -> Iterator[None]:
-    """Whatever a loader raises on a broken file becomes one sentence."""
+    """Whatever a loader raises on a broken file becomes one sentence; what it writes about it, and
+    its progress, would stand in the middle of the run's own progress."""
+    said = logging.get_verbosity()
+    logging.set_verbosity_error()
+    logging.disable_progress_bar()
     try:
         yield
     except StageError:
@@ -57,6 +61,8 @@ def _loading(model: Model) -> Iterator[None]:
             f"checkpoint {model.checkpoint} does not load ({type(error).__name__}: "
             f"{first_line(error)}): its files are broken or do not fit each other, fetch it again"
         ) from error
+    finally:
+        logging.set_verbosity(said)
 
 
 def device_for(model: Model) -> torch.device:
@@ -72,7 +78,6 @@ def device_for(model: Model) -> torch.device:
 
 
 def _load_model(model: Model, folder: Path) -> Any:
-    logging.disable_progress_bar()
     # With output_loading_info a pair comes back, which the library's annotation does not say.
     loaded: Any = Florence2ForConditionalGeneration.from_pretrained(
         folder,
@@ -81,13 +86,16 @@ def _load_model(model: Model, folder: Path) -> Any:
         use_safetensors=True,
         local_files_only=True,
         output_loading_info=True,
+        ignore_mismatched_sizes=True,  # they are told below
     )
     network, report = loaded
     for problem in ("missing", "unexpected", "mismatched"):
         if keys := report[f"{problem}_keys"]:
+            # Of one with another shape there are the two shapes too.
+            names = [key if isinstance(key, str) else key[0] for key in keys]
             raise StageError(
                 f"checkpoint {model.checkpoint} has {problem} weights ({len(keys)}, such as "
-                f"{min(map(str, keys))}): it would run partly untrained, convert it again"
+                f"{min(names)}): it would run partly untrained, convert it again"
             )
     # Empty, so that no decoding setting can come from anywhere but the pipeline.
     network.generation_config = GenerationConfig()
