@@ -5,7 +5,6 @@ from collections import deque
 from collections.abc import Callable, Generator, Iterable, Iterator, Sequence
 from concurrent.futures import FIRST_COMPLETED, Future, ProcessPoolExecutor, wait
 from concurrent.futures.process import BrokenProcessPool
-from functools import partial
 from multiprocessing import get_context, parent_process
 from threading import Thread
 from typing import TYPE_CHECKING, Any, TypeVar
@@ -14,7 +13,7 @@ from annotator.errors import AnnotatorError, MissingDependency
 from stages import WORKER
 
 if TYPE_CHECKING:
-    from ctypes import Array
+    from ctypes import Array, c_longlong
 
 T = TypeVar("T")
 R = TypeVar("R")
@@ -27,7 +26,7 @@ ATTEMPTS = 3
 """A shard whose worker died this often is given up; the rest of the run goes on."""
 WAITING_PER_WORKER = 2
 SECONDS_BETWEEN_LOOKS = 0.5
-"""At how far the workers of a pool have come."""
+"""A pool's workers are looked at so often for how far they have come."""
 
 
 def local(
@@ -56,27 +55,26 @@ def _drain(
 ) -> Generator[int | R, None, list[T]]:
     """Results until all is done or the pool breaks; returns the tasks that were then out."""
     context = get_context("spawn")
-    counts = context.RawArray("q", workers * WAITING_PER_WORKER)
-    seen, free = [0] * len(counts), list(range(len(counts)))
+    progress = _Progress(context.RawArray("q", workers * WAITING_PER_WORKER))
+    stop, begun = context.RawValue("b", 0), context.Value("i", 0)
     running: dict[Future[R], tuple[int, T]] = {}
-    begin = partial(_begin, threads, context.Value("i", 0), counts)
-    with ProcessPoolExecutor(workers, context, begin) as pool:
+    begin = (threads, begun, progress.counts, stop)
+    with ProcessPoolExecutor(workers, context, _begin, begin) as pool:
         try:
             while left or running:
-                while left and free:
-                    place = free.pop()
-                    counts[place] = seen[place] = 0
-                    future: Future[R] = pool.submit(_count, work, left[0], place)
+                while left and len(running) < len(progress.counts):
+                    place = progress.begin()
+                    future: Future[R] = pool.submit(_work, work, left[0], place)
                     running[future] = place, left.popleft()
                 done, _ = wait(running, SECONDS_BETWEEN_LOOKS, FIRST_COMPLETED)
-                for place, _ in running.values():
-                    before, seen[place] = seen[place], counts[place]
-                    yield seen[place] - before
+                yield progress.made()
                 for future in done:
                     yield future.result()
-                    free.append(running.pop(future)[0])
+                    progress.end(running.pop(future)[0])
         except BrokenProcessPool:
-            yield -sum(seen[place] for place, _ in running.values())
+            yield -progress.unfinished()
+        finally:
+            stop.value = bool(running)
     return [task for _, task in running.values()]
 
 
@@ -96,29 +94,67 @@ def threads_per_worker(workers: int) -> int:
     return max(1, cores // workers)
 
 
-_counts: "Array[Any]"
-"""In a worker of a pool: how far each of the tasks that are out has come."""
+class _Progress:
+    """How far the tasks that are out have come, which each worker counts at the task's place."""
+
+    def __init__(self, counts: "Array[c_longlong]") -> None:
+        self.counts = counts
+        self._seen = [0] * len(counts)
+        self._free = set(range(len(counts)))
+
+    def begin(self) -> int:
+        """The place of a new task."""
+        place = self._free.pop()
+        self.counts[place] = self._seen[place] = 0
+        return place
+
+    def end(self, place: int) -> None:
+        """Let another task have it."""
+        self._seen[place] = 0
+        self._free.add(place)
+
+    def made(self) -> int:
+        """Since the last look."""
+        before = self.unfinished()
+        for place in set(range(len(self.counts))) - self._free:
+            self._seen[place] = self.counts[place]
+        return self.unfinished() - before
+
+    def unfinished(self) -> int:
+        """What was seen of the tasks that are still out."""
+        return sum(self._seen)
 
 
-def _begin(threads: int, workers: Any, counts: "Array[Any]") -> None:
-    """In a new worker; `workers` is how many of them have begun."""
-    global _counts
-    _counts = counts
+_counts: "Array[c_longlong]"
+_stop: Any
+"""In a worker of a pool: where it counts, and whether what it does is still wanted."""
+
+
+def _begin(threads: int, begun: Any, counts: "Array[c_longlong]", stop: Any) -> None:
+    """In a new worker; `begun` is how many there were before it."""
+    global _counts, _stop
+    _counts, _stop = counts, stop
     # Before torch is imported in the new process: it reads the variable once.
     os.environ["OMP_NUM_THREADS"] = str(threads)
-    with workers.get_lock():
-        os.environ[WORKER] = str(workers.value)
-        workers.value += 1
+    with begun.get_lock():
+        os.environ[WORKER] = str(begun.value)
+        begun.value += 1
     Thread(target=_die_with_the_run, daemon=True).start()
 
 
-def _count(work: Work[T, R], task: T, place: int) -> R:
-    """What it ends with."""
-    for event in work(task):
+def _work(work: Work[T, R], task: T, place: int) -> R:
+    """The result; progress is counted at the place."""
+    events = work(task)
+    while not _stop.value:
+        event = next(events)
         if not isinstance(event, int):
             return event
         _counts[place] += event
-    raise AssertionError("work yields its result last")
+    raise _NotWanted
+
+
+class _NotWanted(Exception):
+    """The run has ended meanwhile."""
 
 
 def _die_with_the_run() -> None:
@@ -173,7 +209,8 @@ def _dask_drain(
     while left or running:
         while left and len(running) < workers * WAITING_PER_WORKER:
             index = left.popleft()
-            running[client.submit(_collect, work, tasks[index], pure=False)] = index
+            future = client.submit(_collect, work, tasks[index], cluster is not None, pure=False)
+            running[future] = index
         for future in _finished(wait_for, list(running), cluster, workers):
             index = running.pop(future)
             error = future.exception() if future.status == "error" else None
@@ -188,12 +225,12 @@ def _dask_drain(
                 yield lost(tasks[index], f"its worker died again and again: {error}")
 
 
-def _collect(work: Work[T, R], task: T) -> list[int | R]:
-    """On a worker of a cluster, whose name is a number where this run has begun it."""
-    from distributed import get_worker
+def _collect(work: Work[T, R], task: T, is_ours: bool) -> list[int | R]:
+    """On a worker, which is known by its number in a cluster of ours; another's has its GPU."""
+    if is_ours:
+        from distributed import get_worker
 
-    if isinstance(name := get_worker().name, int):
-        os.environ[WORKER] = str(name)
+        os.environ[WORKER] = str(get_worker().name)
     return list(work(task))
 
 

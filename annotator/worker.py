@@ -13,6 +13,7 @@ from annotator.proposing import propose_shard, stamp
 from annotator.shard_tasks import Judging, ShardResult, ShardTask
 from schemas.annotations import Annotations, image_states
 from schemas.tables import LABEL_TABLES
+from stages.errors import StageError
 
 CANDIDATES = ("images", "texts", "regions", "phrases", "problems")
 JUDGED = ("images", "verdicts")
@@ -24,7 +25,7 @@ def work_on_shard(task: ShardTask) -> Work:
     """Propose what is not there yet, then judge it, or measure it where judges wait for that.
 
     Yields how many more images are done with, and the result last. Only a bug raises, and what
-    every other shard would meet too: a full disk, and StageError, for a model that does not load.
+    the other shards would meet too: a full disk, or a model that does not load on this machine.
     """
     return _answering(task, _work(task))
 
@@ -37,6 +38,8 @@ def judge_shard(task: ShardTask) -> Work:
 def _answering(task: ShardTask, work: Work) -> Work:
     try:
         yield from work
+    except StageError as error:
+        raise AnnotatorError(str(error)) from error
     except (AnnotatorError, OSError) as error:
         if isinstance(error, OSError) and error.errno in FULL_DISK:
             raise StoreError(

@@ -4,5 +4,5 @@ Nothing is imported here, so that the Florence-2 engine runs where there is only
 """
 
 WORKER = "ANNOTATOR_WORKER"
-"""Environment variable: which worker of its machine this process is, from 0. Of several GPUs it
-takes the one of that number."""
+"""Environment variable: which worker of its machine this process is, from 0. They take its GPUs in
+turn."""

@@ -34,6 +34,18 @@ def wait_to_be_seen(task: str) -> Iterator[int | str]:
     yield "seen" if appears(Path(task)) else "never seen"
 
 
+def raise_or_go_on(task: str) -> Iterator[int | str]:
+    """One task raises when the other has begun, which goes on for ever."""
+    path = Path(task)
+    if path.name == "wrong":
+        assert appears(path.with_name("endless"))
+        raise ValueError("wrong")
+    path.touch()
+    while True:
+        yield 1
+        time.sleep(0.01)
+
+
 def meet_the_other(task: str) -> Iterator[int | str]:
     """The task is a path; two workers are there when there are two such."""
     Path(task).touch()
@@ -95,11 +107,18 @@ def test_progress_within_a_task_is_seen_while_it_lasts(tmp_path: Path) -> None:
     tasks = [str(tmp_path / letter) for letter in "ab"]
     done = []
     for event in executor("local")(wait_to_be_seen, give_up, tasks, 2):
-        if event == 1:
+        if isinstance(event, int) and event > 0:
             for task in tasks:
                 Path(task).touch()
         done.append(event)
     assert [event for event in done if isinstance(event, str)] == ["seen", "seen"]
+
+
+@pytest.mark.slow
+def test_nobody_waits_for_the_others_when_one_raises(tmp_path: Path) -> None:
+    tasks = [str(tmp_path / name) for name in ("wrong", "endless")]
+    with pytest.raises(ValueError, match="wrong"):
+        results("local", raise_or_go_on, tasks, 2)
 
 
 @pytest.mark.slow
@@ -112,7 +131,6 @@ def test_workers_are_numbered(name: str, tmp_path: Path) -> None:
 KILLED_RUN = """
 import os, sys
 from annotator.executors import executor
-from stages import WORKER
 
 def count(task):
     yield 1

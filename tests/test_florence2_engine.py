@@ -10,7 +10,13 @@ from transformers import AutoProcessor, GenerationConfig
 
 from stages.base import Model
 from stages.florence2.attention import PRODUCTS, attend
-from stages.florence2.decode_attention import BY_COLUMNS, BY_ROWS, FUSED
+from stages.florence2.decode_attention import (
+    BY_COLUMNS,
+    BY_ROWS,
+    FUSED,
+    attention_for,
+    is_fast_at_few_rows,
+)
 from stages.florence2.encoders import TorchEncoders
 from stages.florence2.engine import Decoding, Engine
 from stages.florence2.loading import load_checkpoint
@@ -249,6 +255,35 @@ def test_a_step_attends_as_the_fused_attention_does(way, beams):
     keys, values = states(way.keys_turned), states(way.values_turned)
     expected = FUSED.attend(query, keys, values, mask)
     torch.testing.assert_close(way.attend(query, keys, values, mask), expected)
+
+
+@pytest.mark.parametrize(
+    ("device", "beams", "threads", "is_fast", "way"),
+    [
+        ("cuda", 1, 1, True, FUSED),
+        ("cuda", 3, 1, True, FUSED),
+        ("cpu", 1, 1, True, BY_COLUMNS),
+        ("cpu", 3, 1, True, BY_ROWS),
+        ("cpu", 3, 2, True, BY_COLUMNS),
+        ("cpu", 3, 1, False, BY_COLUMNS),
+    ],
+)
+def test_the_attention_hangs_on_the_device_the_beams_and_the_threads(
+    device, beams, threads, is_fast, way, monkeypatch
+):
+    module = "stages.florence2.decode_attention"
+    monkeypatch.setattr("torch.get_num_threads", lambda: threads)
+    monkeypatch.setattr(f"{module}.is_fast_at_few_rows", lambda: is_fast)
+    assert attention_for(torch.device(device), beams) is way
+
+
+@pytest.mark.parametrize(
+    ("kernels", "is_fast"), [(["Haswell"], False), (["Zen", "SkylakeX"], True), ([None], False)]
+)
+def test_openblas_is_fast_at_few_rows_with_avx512(kernels, is_fast, monkeypatch):
+    loaded = [{"architecture": name} if name else {} for name in kernels]
+    monkeypatch.setattr("threadpoolctl.threadpool_info", lambda: loaded)
+    assert is_fast_at_few_rows.__wrapped__() is is_fast
 
 
 @pytest.mark.parametrize(("way", "beams"), [(FUSED, 1), (FUSED, 3), (BY_ROWS, 3)])

@@ -9,7 +9,7 @@ from torch.utils._pytree import tree_leaves
 
 from stages.base import Model
 from stages.florence2.beams import Rules, _best, _best_of_each, step
-from stages.florence2.decode_attention import FUSED
+from stages.florence2.decode_attention import BY_COLUMNS, BY_ROWS, FUSED
 from stages.florence2.decoder import Decoder
 from stages.florence2.engine import Decoding, Engine
 from stages.florence2.hypotheses import tensors
@@ -22,6 +22,11 @@ from stages.florence2.steps import AT_ONCE, Steps
 
 ROOTS = ("caption", "od", "region_proposal", "ocr_with_region")
 WAYS = pytest.mark.parametrize(("beams", "ban"), [(1, 0), (1, 3), (3, 0), (3, 3)])
+
+
+@pytest.fixture(autouse=True)
+def attention_of_a_gpu(monkeypatch):
+    monkeypatch.setattr("stages.florence2.decoder.attention_for", lambda *_: FUSED)
 
 
 @pytest.fixture(scope="module")
@@ -54,16 +59,13 @@ def assert_same(found, expected):
 
 
 @pytest.mark.parametrize(("beams", "ban"), [(1, 3), (3, 3)])
-def test_a_step_compiles_to_one_graph_and_once_while_the_bucket_stays(
-    beams, ban, exact, pictures, monkeypatch
-):
+def test_a_step_compiles_to_one_graph_and_once_while_the_bucket_stays(beams, ban, exact, pictures):
     compiler, decoding = CompileCounter(), Decoding(dict.fromkeys(TASKS, 12), beams, ban)
     requests = [Request(image, task) for image in range(2) for task in ROOTS[:3]]
 
     def compiled(run):
         return torch.compile(run, fullgraph=True, dynamic=False, backend=compiler)
 
-    monkeypatch.setattr("stages.florence2.decoder.attention_for", lambda *_: FUSED)
     torch._dynamo.reset()
     engine = capture_with(Engine(exact, decoding, 4), compiled)
     with torch._dynamo.config.patch(error_on_recompile=True):
@@ -73,6 +75,7 @@ def test_a_step_compiles_to_one_graph_and_once_while_the_bucket_stays(
 
 
 @pytest.mark.parametrize("beams", [1, 3])
+@pytest.mark.parametrize("way", [BY_COLUMNS, BY_ROWS, FUSED])
 @pytest.mark.parametrize(
     ("room", "wider", "as_they_are"),
     [
@@ -80,8 +83,11 @@ def test_a_step_compiles_to_one_graph_and_once_while_the_bucket_stays(
         ((64, 128), ("cross_keys", "cross_values"), ("keys", "values")),
     ],
 )
-def test_room_is_added_around_what_is_there(room, wider, as_they_are, beams, exact):
-    slots = Slots.allocate(Decoder(exact), 2, beams, 64, 64)
+def test_room_is_added_around_what_is_there(
+    room, wider, as_they_are, way, beams, exact, monkeypatch
+):
+    monkeypatch.setattr("stages.florence2.decoder.attention_for", lambda *_: way)
+    slots = Slots.allocate(Decoder(exact, beams), 2, 64, 64)
     for tensor in tensors(slots.caches):
         tensor.normal_()
     after = slots.with_room(*room)
@@ -100,14 +106,14 @@ def test_room_is_added_around_what_is_there(room, wider, as_they_are, beams, exa
 
 @pytest.mark.parametrize("beams", [1, 3])
 def test_slots_take_a_quarter_of_the_memory(beams, exact, monkeypatch):
-    decoder = Decoder(exact)
+    decoder = Decoder(exact, beams)
     longest = exact.max_positions
-    one = sum(of.nbytes for of in tensors(Slots.allocate(decoder, 1, beams, longest, longest)))
+    one = sum(of.nbytes for of in tensors(Slots.allocate(decoder, 1, longest, longest)))
     pages = {"SC_PAGE_SIZE": 4096}
     monkeypatch.setattr("os.sysconf", pages.__getitem__)
     for quarter, count in ((one / 2, 8), (20 * one, 20), (1000 * one, 32)):
         pages["SC_PHYS_PAGES"] = int(4 * quarter) // 4096
-        assert slots_that_fit(decoder, beams) == pytest.approx(count, rel=0.06)
+        assert slots_that_fit(decoder) == pytest.approx(count, rel=0.06)
     decoder.device = torch.device("cuda")
     # Of what torch keeps, what no tensor holds is free too.
     monkeypatch.setattr("torch.cuda.memory_reserved", lambda _: 9_000_000)
@@ -115,12 +121,12 @@ def test_slots_take_a_quarter_of_the_memory(beams, exact, monkeypatch):
     for quarter, count in ((one / 2, 8), (100 * one, 100), (1000 * one, 256)):
         free = int(4 * quarter) - 1_000_000
         monkeypatch.setattr("torch.cuda.mem_get_info", lambda _, free=free: (free, 0))
-        assert slots_that_fit(decoder, beams) == pytest.approx(count, rel=0.06)
+        assert slots_that_fit(decoder) == pytest.approx(count, rel=0.06)
 
 
 def test_a_machine_that_does_not_tell_its_memory_gets_the_usual_slots(exact, monkeypatch):
     monkeypatch.delattr("os.sysconf")
-    assert slots_that_fit(Decoder(exact), 1) == 32
+    assert slots_that_fit(Decoder(exact, 1)) == 32
 
 
 @pytest.mark.parametrize("count", [1, 6, 32])
@@ -176,8 +182,8 @@ class NothingOfTheHost(TorchDispatchMode):
 
 @WAYS
 def test_a_step_neither_reads_a_number_back_nor_sends_one(beams, ban, exact):
-    decoder = Decoder(exact)
-    slots = Slots.allocate(decoder, 2, beams, 64, 64)
+    decoder = Decoder(exact, beams)
+    slots = Slots.allocate(decoder, 2, 64, 64)
     with torch.inference_mode():
         hidden = torch.zeros(2, 5, decoder.heads * decoder.head_width, dtype=torch.float64)
         slots.begin([0, 1], decoder.cross(hidden), [5, 3], [9, 7])
@@ -203,9 +209,9 @@ class Captures:
 
 
 def test_each_shape_is_captured_once_until_the_slots_are_others(exact):
-    decoder, captures = Decoder(exact), Captures()
+    decoder, captures = Decoder(exact, 1), Captures()
     steps = Steps(decoder, Rules.of(exact.vocabulary), captures)
-    slots, others = (Slots.allocate(decoder, 2, 1, 128, 128) for _ in range(2))
+    slots, others = (Slots.allocate(decoder, 2, 128, 128) for _ in range(2))
 
     def run(slots, positions, tokens):
         steps.run(slots, 1, positions, tokens)
@@ -224,9 +230,9 @@ def test_each_shape_is_captured_once_until_the_slots_are_others(exact):
 
 @pytest.mark.parametrize("at", [1, 2, AT_ONCE])
 def test_steps_go_on_by_as_many_as_they_say(at, exact):
-    decoder = Decoder(exact)
+    decoder = Decoder(exact, 1)
     steps = Steps(decoder, Rules.of(exact.vocabulary), lambda run: run)
-    slots = Slots.allocate(decoder, 3, 1, 64, 64)
+    slots = Slots.allocate(decoder, 3, 64, 64)
     with torch.inference_mode():
         hidden = torch.zeros(1, 5, decoder.heads * decoder.head_width, dtype=torch.float64)
         slots.begin([1], decoder.cross(hidden), [5], [at])

@@ -13,13 +13,12 @@ import pytest
 from PIL import Image
 
 from annotator.config import load_config
-from annotator.errors import StoreError
+from annotator.errors import AnnotatorError, StoreError
 from annotator.packing import pack_folder
 from annotator.plan import plan_run
 from annotator.runner import RunResult, execute, run
 from annotator.store import Store
 from annotator.summary import summarise
-from stages.errors import StageError
 
 VOC = (
     "<annotation><size><width>64</width><height>48</height></size>"
@@ -240,7 +239,7 @@ def test_a_model_that_does_not_load_ends_the_run_at_once(
     shutil.copytree(checkpoint_of(project), project / "broken")
     (project / "broken" / "model.safetensors").write_bytes(b"broken")
     write_pipelines(project, project / "broken", min_score=0.0)
-    with pytest.raises(StageError, match="broken does not load"):
+    with pytest.raises(AnnotatorError, match="broken does not load"):
         run_in(project, executor_name=executor, workers=workers)
     assert Store.open(project / "tables" / "cells").versions() == []
 

@@ -36,11 +36,11 @@ class ContinuousDecoding(Generic[Key]):
 
     def __init__(self, checkpoint: Checkpoint, count: int | None, beams: int, rules: Rules) -> None:
         self.vocabulary = checkpoint.vocabulary
-        self.decoder = Decoder(checkpoint)
-        self.count = slots_that_fit(self.decoder, beams) if count is None else count
-        capture = CudaGraphs() if checkpoint.device.type == "cuda" else None
+        self.decoder = Decoder(checkpoint, beams)
+        self.count = slots_that_fit(self.decoder) if count is None else count
+        capture = CudaGraphs(checkpoint.device) if checkpoint.device.type == "cuda" else None
         self.steps = Steps(self.decoder, rules, capture)
-        self._slots = self._lay_out(beams)
+        self._slots = self._lay_out()
         self._going: dict[int, _Going[Key]] = {}
 
     def __len__(self) -> int:
@@ -137,7 +137,7 @@ class ContinuousDecoding(Generic[Key]):
             bucket(max(positions, now.positions)), bucket(max(tokens, now.room))
         )
 
-    def _lay_out(self, beams: int) -> Slots:
-        slots = Slots.allocate(self.decoder, self.count, beams, bucket(1), bucket(1))
+    def _lay_out(self) -> Slots:
+        slots = Slots.allocate(self.decoder, self.count, bucket(1), bucket(1))
         slots.open.ids[:, :, 0] = self.vocabulary.eos
         return slots

@@ -1,5 +1,6 @@
 """How a step of the decoder looks back: one query of each beam, on keys and values of a slot."""
 
+import warnings
 from collections.abc import Callable
 from dataclasses import dataclass
 from functools import cache
@@ -11,6 +12,8 @@ from torch.nn import functional
 Attend = Callable[[torch.Tensor, torch.Tensor, torch.Tensor, torch.Tensor], torch.Tensor]
 """Takes queries (slots, beams, heads, head width), keys and values (slots, heads, places, head
 width), and a mask (slots, 1, beams or 1, places) that is added; gives (slots, beams, width)."""
+AVX512 = ("SkylakeX", "Cooperlake", "SapphireRapids")
+"""What OpenBLAS calls the kernels with AVX-512, on any maker's processor."""
 
 
 @dataclass(frozen=True)
@@ -28,8 +31,8 @@ def attention_for(device: torch.device, beams: int) -> DecodeAttention:
     half as long again as products, or more."""
     if device.type != "cpu":
         return FUSED
-    # OpenBLAS multiplies such few rows in one thread.
-    if beams > 1 and torch.get_num_threads() == 1 and _openblas_has_few_rows():
+    # Torch shares the heads out among threads, NumPy does not.
+    if beams > 1 and torch.get_num_threads() == 1 and is_fast_at_few_rows():
         return BY_ROWS
     return BY_COLUMNS
 
@@ -63,15 +66,15 @@ def _by_rows(
 
 
 @cache
-def _openblas_has_few_rows() -> bool:
-    """Whether NumPy's products are those of an OpenBLAS with AVX-512, which has its own kernels for
-    few rows; others take longer than MKL."""
+def is_fast_at_few_rows() -> bool:
+    """Whether there is an OpenBLAS that uses AVX-512, for which it has kernels of their own for few
+    rows; NumPy is taken to use it. Its other kernels take longer than MKL."""
     try:
         from threadpoolctl import threadpool_info
-    except ImportError:  # the engine needs torch, transformers, numpy and Pillow alone
+    except ImportError:  # the engine works with torch, transformers, numpy and Pillow alone
         return False
-    numpys = [of for of in threadpool_info() if "numpy" in of["filepath"]]
-    return any(of.get("architecture") in _AVX512 for of in numpys)
+    with warnings.catch_warnings(action="ignore"):
+        return any(library.get("architecture") in AVX512 for library in threadpool_info())
 
 
 def _fused(
@@ -83,7 +86,6 @@ def _fused(
     return found.transpose(1, 2).flatten(2)
 
 
-_AVX512 = ("SkylakeX", "Cooperlake", "SapphireRapids")
 BY_COLUMNS = DecodeAttention(_by_columns, values_turned=True)
 BY_ROWS = DecodeAttention(_by_rows, keys_turned=True)
 FUSED = DecodeAttention(_fused)

@@ -9,7 +9,7 @@ from torch import nn
 from torch.nn import functional
 
 from stages.florence2.checkpoint import Checkpoint
-from stages.florence2.decode_attention import Attend, DecodeAttention, attention_for
+from stages.florence2.decode_attention import Attend, attention_for
 from stages.florence2.packed import PackedLinear, can_pack
 
 BLOCK = 64
@@ -44,16 +44,17 @@ class Attended:
 
 
 class Decoder(nn.Module):
-    """BART's decoder and output layer with the checkpoint's weights.
+    """BART's decoder and output layer with the checkpoint's weights, for so many beams.
 
     Half-precision weights work on the CPU with float32 states and cache, which is faster there
     than half-precision attention, and more exact.
     """
 
-    def __init__(self, checkpoint: Checkpoint) -> None:
+    def __init__(self, checkpoint: Checkpoint, beams: int) -> None:
         super().__init__()
         model, device = checkpoint.model, checkpoint.device
-        self.device = device
+        self.device, self.beams = device, beams
+        self.attention = attention_for(device, beams)
         theirs = model.model.language_model.decoder
         weights = model.lm_head.weight.dtype
         self.weight_dtype = weights
@@ -80,15 +81,10 @@ class Decoder(nn.Module):
         """
         states = (self.words(tokens) + self.places[positions][:, None]).to(self.dtype)
         states = self.norm(states)
-        attend = self.attention(tokens.shape[1]).attend
         for layer, cache in zip(self.layers, attended.caches, strict=True):
-            states = layer(states, positions, cache, attended, attend)
+            states = layer(states, positions, cache, attended, self.attention.attend)
         logits: torch.Tensor = self.head(states)
         return logits.float()
-
-    def attention(self, beams: int) -> DecodeAttention:
-        """How it looks back with so many beams."""
-        return attention_for(self.device, beams)
 
     def cross(self, hidden: torch.Tensor) -> list[torch.Tensor]:
         """Of each layer, keys and values of encoder states, (2, n, heads, tokens, head width)."""

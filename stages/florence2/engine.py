@@ -71,7 +71,7 @@ class Engine:
             checkpoint.vocabulary, decoding.no_repeat_ngram_size, decoding.early_stopping
         )
         self._thread_count = 1 if small else None
-        with _arithmetic(self._thread_count):
+        with _arithmetic(self._thread_count):  # the decoder's attention hangs on it
             self._answers: ContinuousDecoding[Job] = ContinuousDecoding(
                 checkpoint, batch_size, decoding.num_beams, rules
             )

@@ -47,8 +47,8 @@ def load_checkpoint(model: Model) -> Checkpoint:
 
 @contextmanager
 def _loading(model: Model) -> Iterator[None]:
-    """Whatever a loader raises on a broken file becomes one sentence; what it writes about it, and
-    its progress, would stand in the middle of the run's own progress."""
+    """Whatever a loader raises on a broken file becomes one sentence. It is kept from writing into
+    the run's own progress: a report, while this lasts, and a progress bar, from now on."""
     said = logging.get_verbosity()
     logging.set_verbosity_error()
     logging.disable_progress_bar()
@@ -66,15 +66,16 @@ def _loading(model: Model) -> Iterator[None]:
 
 
 def device_for(model: Model) -> torch.device:
-    """The CPU, or the GPU of this worker's number: several workers are spread over several GPUs."""
+    """The CPU or the current GPU; several workers take the GPUs in turn."""
     available = torch.cuda.is_available()
     if model.device == "cuda" and not available:
         raise StageError("device cuda is asked for, but torch sees no GPU: set device to auto")
     if not available or model.device == "cpu":
         return torch.device("cpu")
-    number = int(os.environ.get(WORKER, 0)) % torch.cuda.device_count()
-    torch.cuda.set_device(number)  # graphs are captured on the current one
-    return torch.device("cuda", number)
+    worker = os.environ.get(WORKER)
+    if worker is None:
+        return torch.device("cuda")
+    return torch.device("cuda", int(worker) % torch.cuda.device_count())
 
 
 def _load_model(model: Model, folder: Path) -> Any:

@@ -37,9 +37,10 @@ def keep_freed_memory() -> None:
         mallopt(_TRIM_THRESHOLD, _LARGE)
 
 
-def slots_that_fit(decoder: Decoder, beams: int) -> int:
+def slots_that_fit(decoder: Decoder) -> int:
     """How many to lay out: such that they take a quarter of a GPU's free memory, or of the
     machine's, were all answers and prompts long. Slots that grow are there twice."""
+    beams = decoder.beams
     most = SLOTS_ON_CPU if decoder.device.type == "cpu" else SLOTS_ON_GPU
     places = min(len(decoder.places), LONGEST)
     states = 2 * len(decoder.layers) * decoder.heads * decoder.head_width * (beams + 1)

@@ -43,15 +43,13 @@ class Slots:
     ended: Hypotheses
 
     @classmethod
-    def allocate(
-        cls, decoder: Decoder, count: int, beams: int, positions: int, tokens: int
-    ) -> "Slots":
+    def allocate(cls, decoder: Decoder, count: int, positions: int, tokens: int) -> "Slots":
         """Zeroed: a masked place is multiplied by 0, and 0 times rubbish may be NaN.
 
         For that reason an empty slot too looks at one encoder state.
         """
         device, heads, width = decoder.device, decoder.heads, decoder.head_width
-        attention = decoder.attention(beams)
+        beams, attention = decoder.beams, decoder.attention
 
         def states(turned: bool, *places: int) -> torch.Tensor:
             """Laid out as the attention wants them."""

@@ -60,13 +60,15 @@ class Steps:
 
 
 class CudaGraphs:
-    """Captures work as CUDA graphs. They share memory: one runs at a time and leaves nothing."""
+    """Captures work of one GPU as graphs. They share memory: one runs at a time and leaves
+    nothing."""
 
-    def __init__(self) -> None:
+    def __init__(self, device: torch.device) -> None:
+        self._device = device
         self._pool = torch.cuda.graph_pool_handle()
 
     def __call__(self, run: Run) -> Run:
         graph = torch.cuda.CUDAGraph()
-        with torch.cuda.graph(graph, pool=self._pool):
+        with torch.cuda.device(self._device), torch.cuda.graph(graph, pool=self._pool):
             run()
         return graph.replay
