@@ -64,10 +64,11 @@ def _drain(
             while left or running:
                 while left and len(running) < len(progress.counts):
                     place = progress.begin()
-                    future: Future[R] = pool.submit(_work, work, left[0], place)
+                    future: Future[R] = pool.submit(_work_counted, work, left[0], place)
                     running[future] = place, left.popleft()
                 done, _ = wait(running, SECONDS_BETWEEN_LOOKS, FIRST_COMPLETED)
-                yield progress.made()
+                if made := progress.made():
+                    yield made
                 for future in done:
                     yield future.result()
                     progress.end(running.pop(future)[0])
@@ -142,7 +143,7 @@ def _begin(threads: int, begun: Any, counts: "Array[c_longlong]", stop: Any) -> 
     Thread(target=_die_with_the_run, daemon=True).start()
 
 
-def _work(work: Work[T, R], task: T, place: int) -> R:
+def _work_counted(work: Work[T, R], task: T, place: int) -> R:
     """The result; progress is counted at the place."""
     events = work(task)
     while not _stop.value:
