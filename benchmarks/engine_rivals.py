@@ -7,7 +7,6 @@ import torch
 from florence2_base import MENU, PLACES
 from PIL import Image
 from transformers import GenerationConfig, LogitsProcessor
-from transformers.modeling_outputs import BaseModelOutputWithPooling
 
 from stages.florence2.checkpoint import Checkpoint
 from stages.florence2.prompts import Prompt, Task, build_prompt
@@ -40,16 +39,15 @@ def tuned(checkpoint: Checkpoint, images: Sequence[Image.Image], numbers: Sequen
     """Features once, all prompts of an image in one batch padded at the right, and masked."""
     answers: Answers = {}
     lengths = torch.tensor([length for length, _ in MENU.values()], device=checkpoint.device)
-    asked = prompts(checkpoint)
+    asked, model = prompts(checkpoint), checkpoint.model
     ids, mask = _batch(checkpoint, list(asked.values()))
+    words = model.get_input_embeddings()(ids[:, PLACES:])
     for number in numbers:
-        pixels = _pixels(checkpoint, images[number])
-        features = checkpoint.model.get_image_features(pixels).pooler_output
-        features = features.repeat_interleave(len(asked), 0)
-        sequences = checkpoint.model.generate(
-            input_ids=ids,
+        features = model.get_image_features(_pixels(checkpoint, images[number])).pooler_output
+        embedded = torch.cat([features.expand(len(asked), -1, -1), words], dim=1)
+        sequences = model.generate(
+            encoder_outputs=model.get_encoder()(inputs_embeds=embedded, attention_mask=mask),
             attention_mask=mask,
-            mm_encoder_outputs={"image": BaseModelOutputWithPooling(pooler_output=features)},
             generation_config=_settings(checkpoint, max(lengths.tolist()), 1),
             logits_processor=[_EndAt(lengths, checkpoint.vocabulary.eos)],
         )

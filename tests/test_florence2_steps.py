@@ -1,5 +1,7 @@
 """Steps as CUDA runs them, on the CPU: every slot, shapes by the bucket, several at a time."""
 
+import weakref
+
 import numpy as np
 import pytest
 import torch
@@ -43,7 +45,7 @@ def answers(engine, pictures, requests):
 
 def capture_with(engine, capture):
     decoding = engine._answers
-    decoding.steps = Steps(decoding.decoder, decoding.steps._rules, capture)
+    decoding.steps = Steps(decoding.decoder, decoding.steps._rules, lambda: capture)
     return engine
 
 
@@ -192,30 +194,40 @@ def test_a_step_neither_reads_a_number_back_nor_sends_one(beams, ban, exact):
     assert slots.position.tolist() == [1, 1]
 
 
-class Captures:
-    """Counts what is captured, and what is run again."""
+class Graphs:
+    """Counts what is captured, and what is run again. Like torch it makes no graph in memory that
+    its last graph has left."""
 
     def __init__(self):
         self.made, self.replayed = 0, 0
 
-    def __call__(self, run):
-        self.made += 1
+    def captures(self):
+        alive, used = weakref.WeakSet(), False
 
-        def again():
-            self.replayed += 1
-            run()
+        def capture(run):
+            nonlocal used
+            assert alive or not used
+            used = True
+            self.made += 1
 
-        return again
+            def again():
+                self.replayed += 1
+                run()
+
+            alive.add(again)
+            return again
+
+        return capture
 
 
 def test_each_shape_is_captured_once_until_the_slots_are_others(exact):
-    decoder, captures = Decoder(exact, 1), Captures()
-    steps = Steps(decoder, Rules.of(exact.vocabulary), captures)
+    decoder, graphs = Decoder(exact, 1), Graphs()
+    steps = Steps(decoder, Rules.of(exact.vocabulary), graphs.captures)
     slots, others = (Slots.allocate(decoder, 2, 128, 128) for _ in range(2))
 
     def run(slots, positions, tokens):
         steps.run(slots, 1, positions, tokens)
-        return captures.made, captures.replayed
+        return graphs.made, graphs.replayed
 
     with torch.inference_mode():
         assert run(slots, 4, 101) == (1, 0)
@@ -231,7 +243,7 @@ def test_each_shape_is_captured_once_until_the_slots_are_others(exact):
 @pytest.mark.parametrize("at", [1, 2, AT_ONCE])
 def test_steps_go_on_by_as_many_as_they_say(at, exact):
     decoder = Decoder(exact, 1)
-    steps = Steps(decoder, Rules.of(exact.vocabulary), lambda run: run)
+    steps = Steps(decoder, Rules.of(exact.vocabulary), lambda: lambda run: run)
     slots = Slots.allocate(decoder, 3, 64, 64)
     with torch.inference_mode():
         hidden = torch.zeros(1, 5, decoder.heads * decoder.head_width, dtype=torch.float64)

@@ -2,6 +2,7 @@
 
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
+from functools import partial
 from typing import Generic, TypeVar
 
 import numpy as np
@@ -38,8 +39,9 @@ class ContinuousDecoding(Generic[Key]):
         self.vocabulary = checkpoint.vocabulary
         self.decoder = Decoder(checkpoint, beams)
         self.count = slots_that_fit(self.decoder) if count is None else count
-        capture = CudaGraphs(checkpoint.device) if checkpoint.device.type == "cuda" else None
-        self.steps = Steps(self.decoder, rules, capture)
+        on_gpu = checkpoint.device.type == "cuda"
+        captures = partial(CudaGraphs, checkpoint.device) if on_gpu else None
+        self.steps = Steps(self.decoder, rules, captures)
         self._slots = self._lay_out()
         self._going: dict[int, _Going[Key]] = {}
 
