@@ -5,9 +5,10 @@
 Eight prompts an image, answers as long as those of FLD-5B, the same in every row. It needs torch,
 transformers, numpy, Pillow and this repository's modules, and openvino for the rows of that name.
 
-Each row has a process of its own, forked from one that made the model, and they take turns: in a
-round transformers answers for one image and the engine for all of them. The best turn counts: on
-the CPU in processor seconds, on a GPU in seconds. Memory is the most that the process ever had,
+Each row has a process of its own, forked from one that made the model. On the CPU they take turns,
+on a GPU, which has no room for all of them, one follows the other, and a row that fails is left
+out. In a turn transformers answers for one image, the engine for all of them. The best turn counts:
+on the CPU in processor seconds, on a GPU in seconds. Memory is the most that the process ever had,
 the shared weights included; on a GPU, what torch ever allotted there. Answers are compared with
 the first row's: equal but for a near tie means that they part at two tokens whose logits lie
 within 1e-3.
@@ -19,13 +20,14 @@ import importlib.util
 import multiprocessing
 import sys
 from collections.abc import Callable, Mapping, Sequence
+from dataclasses import asdict
 from pathlib import Path
 from typing import Any
 
 sys.path.insert(0, str(Path(__file__).parent.parent))
 
 import torch
-from engine_limits import NAIVE, ONCE, h200_limits, measured_peaks
+from engine_limits import H200, NAIVE, ONCE, Rates, gpu_limits, measured_peaks, measured_rates
 from engine_rows import Row, Turn, rows_of, worker
 from figures import write_figures
 from florence2_base import MENU, made_up_images, make_checkpoint
@@ -41,8 +43,11 @@ def main() -> None:
     torch.set_num_threads(1)  # of this process: a fork of one that has used several hangs
     rows = _chosen_rows(chosen)
     checkpoint, images = make_checkpoint(), made_up_images(chosen.images)
-    peaks = _in_a_fork(measured_peaks) if chosen.device == "cpu" else {}
-    turns, memory = take_turns(rows, checkpoint, images, chosen)
+    on_cpu = chosen.device == "cpu"
+    peaks = _in_a_fork(measured_peaks) if on_cpu else {}
+    rates = [] if on_cpu else [_in_a_fork(measured_rates), H200]
+    turns, memory = all_turns(rows, checkpoint, images, chosen)
+    rows = {name: row for name, row in rows.items() if name in memory}
     figures = {}
     for name, row in rows.items():
         by_beams = (turns[other] for other, theirs in rows.items() if theirs.beams == row.beams)
@@ -54,9 +59,10 @@ def main() -> None:
             "equal": equal,
             "ties": ties,
         }
-    report(rows, figures, peaks, on_cpu=chosen.device == "cpu")
+    report(rows, figures, peaks, rates)
     if chosen.json:
-        write_figures(chosen.json, {"rows": figures, "peaks": peaks, "options": _plain(chosen)})
+        measured = {"rows": figures, "peaks": peaks, "rates": [asdict(one) for one in rates]}
+        write_figures(chosen.json, {**measured, "options": _plain(chosen)})
 
 
 def _options() -> argparse.Namespace:
@@ -99,13 +105,35 @@ def _in_a_fork(work: Callable[[], Any]) -> Any:
         return pool.apply(work)
 
 
-def take_turns(
+def all_turns(
     rows: Mapping[str, Row],
     checkpoint: Checkpoint,
     images: Sequence[Image.Image],
     chosen: argparse.Namespace,
 ) -> tuple[dict[str, list[Turn]], dict[str, float]]:
     """The turns of each row, and its peak memory."""
+    if chosen.device == "cpu":
+        return take_turns(rows, checkpoint, images, chosen)
+    turns: dict[str, list[Turn]] = {}
+    memory: dict[str, float] = {}
+    for name, row in rows.items():
+        try:
+            of_row = take_turns({name: row}, checkpoint, images, chosen)
+        except EOFError:
+            print(f"{name} failed, for the reason above, and is left out", flush=True)
+            continue
+        turns |= of_row[0]
+        memory |= of_row[1]
+    return turns, memory
+
+
+def take_turns(
+    rows: Mapping[str, Row],
+    checkpoint: Checkpoint,
+    images: Sequence[Image.Image],
+    chosen: argparse.Namespace,
+) -> tuple[dict[str, list[Turn]], dict[str, float]]:
+    """As `all_turns`; EOFError when the process of a row has ended."""
     turns: dict[str, list[Turn]] = {name: [] for name in rows}
     with contextlib.ExitStack() as stack:
         workers = {
@@ -149,10 +177,10 @@ def report(
     rows: Mapping[str, Row],
     figures: Mapping[str, Mapping[str, float]],
     peaks: Mapping[str, float],
-    on_cpu: bool,
+    rates: Sequence[Rates],
 ) -> None:
-    """The table, and what bounds it."""
-    unit = "cpu_seconds" if on_cpu else "seconds"
+    """The table, and what bounds it: on the CPU `peaks`, on a GPU `rates`."""
+    unit = "seconds" if rates else "cpu_seconds"
     base = figures[next(iter(rows))][unit]
     print(f"\n{'':<40}  images/s   s CPU  s wall  ratio  GB    equal  near ties")
     for name, row in rows.items():
@@ -162,11 +190,12 @@ def report(
             f"{of['seconds']:>7.2f} {base / of[unit]:>6.2f} {of['peak_gigabytes']:>5.2f} "
             f"{of['equal']:>6.1%} {of['ties']:>9.1%}"
         )
-    if not on_cpu:
+    for of_gpu in rates:
+        operations, bytes = of_gpu.operations / 1e12, of_gpu.bytes / 1e12
+        print(f"\n{of_gpu.gpu}: {operations:.0f} TFLOP/s, {bytes:.1f} TB/s")
         for beams in (1, 3):
-            floor, likely = h200_limits(beams)
-            print(f"H200, {beams} beams: at most {floor:.0f} images/s, {likely:.0f} to be expected")
-        return
+            floor, likely = gpu_limits(of_gpu, beams)
+            print(f"{beams} beams: at most {floor:.0f} images/s, {likely:.0f} to be expected")
     print(f"\n{ONCE:.0f} GFLOP an image, {NAIVE:.0f} with the vision tower for each prompt")
     for name, peak in peaks.items():
         most = peak / ONCE

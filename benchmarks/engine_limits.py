@@ -1,7 +1,10 @@
-"""What the menu costs in arithmetic, what this CPU can do, and what an H200 should."""
+"""What the menu costs in arithmetic, and what this CPU or GPU can do."""
 
+import statistics
 import time
 from collections.abc import Callable
+from dataclasses import dataclass
+from typing import Any
 
 import torch
 from florence2_base import MENU
@@ -19,8 +22,19 @@ TOKENS = sum(length for length, _ in MENU.values())
 CROSS_BYTES = {1: 6.1e9, 3: 6.7e9}
 """Read from the key-value cache for an image in bfloat16, by beams: each token looks back once on
 its prompt's keys and values, which the beams share."""
-H200_FLOPS, H200_BYTES = 790e12, 4.3e12
-"""A second: of an 8192-cubed bfloat16 matrix product, and of a copy, reads and writes."""
+
+
+@dataclass(frozen=True)
+class Rates:
+    """What a GPU does in a second: operations of a large bfloat16 matrix product, and bytes of a
+    copy, reads and writes."""
+
+    gpu: str
+    operations: float
+    bytes: float
+
+
+H200 = Rates("H200, measured elsewhere", 790e12, 4.3e12)
 
 
 def measured_peaks() -> dict[str, float]:
@@ -50,12 +64,36 @@ def _fastest(product: Callable[[torch.Tensor], torch.Tensor], x: torch.Tensor) -
     return best
 
 
-def h200_limits(beams: int) -> tuple[float, float]:
-    """Images a second on an H200 in bfloat16: at its full rates, and at the shares of them that
-    such work reaches (40 % of the products in the vision tower, 55 % in the encoder, 60 % of the
-    bandwidth, and 0.3 ms for each step of 256 beams). Reckoned, not measured."""
+def measured_rates() -> Rates:
+    """Of the current GPU."""
+    side = 8192
+    x, source = torch.randn(side, side, device="cuda").bfloat16(), torch.randn(2**29, device="cuda")
+    target = torch.empty_like(source)
+    return Rates(
+        torch.cuda.get_device_name(),
+        operations=2 * side**3 / _median_seconds(lambda: x @ x),
+        bytes=2 * source.nbytes / _median_seconds(lambda: target.copy_(source)),
+    )
+
+
+def _median_seconds(work: Callable[[], Any]) -> float:
+    """By the GPU's clock, of 20 times after 5 that do not count."""
+    started, ended = ([torch.cuda.Event(enable_timing=True) for _ in range(25)] for _ in range(2))
+    for start, end in zip(started, ended, strict=True):
+        start.record()
+        work()
+        end.record()
+    torch.cuda.synchronize()
+    times = [start.elapsed_time(end) for start, end in zip(started, ended, strict=True)]
+    return statistics.median(times[5:]) / 1000
+
+
+def gpu_limits(rates: Rates, beams: int) -> tuple[float, float]:
+    """Images a second in bfloat16: at these rates, and at the shares of them that such work reaches
+    (40 % of the products in the vision tower, 55 % in the encoder, 60 % of the bandwidth, and
+    0.3 ms for each step of 256 beams). Reckoned, not measured."""
     decoder, read = DECODER * beams, CROSS_BYTES[beams]
-    floor = (VISION + ENCODER + CROSS + decoder) * 1e9 / H200_FLOPS + read / H200_BYTES
-    likely = VISION * 1e9 / (0.4 * H200_FLOPS) + (ENCODER + CROSS) * 1e9 / (0.55 * H200_FLOPS)
-    likely += read / (0.6 * H200_BYTES) + 0.3e-3 * TOKENS * beams / 256
+    floor = (VISION + ENCODER + CROSS + decoder) * 1e9 / rates.operations + read / rates.bytes
+    likely = VISION / (0.4 * rates.operations) + (ENCODER + CROSS) / (0.55 * rates.operations)
+    likely = likely * 1e9 + read / (0.6 * rates.bytes) + 0.3e-3 * TOKENS * beams / 256
     return 1 / floor, 1 / likely

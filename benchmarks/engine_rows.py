@@ -54,6 +54,10 @@ def rows_of(device: str, slots: Sequence[int]) -> dict[str, Row]:
     if device == "cpu":
         rows["openvino"] = Row("ours, OpenVINO f32", most, backend="openvino")
         rows["openvino-bf16"] = Row("ours, OpenVINO bf16", most, half, backend="openvino")
+    else:
+        rows["naive-bf16"] = Row("transformers, bf16, one per prompt", dtype=half)
+        rows["tuned-bf16"] = Row("transformers, bf16, one batch", dtype=half, batched=True)
+        rows["beams-bf16"] = Row(f"ours, bf16, {most} slots, 3 beams", most, half, beams=3)
     return rows
 
 
@@ -89,6 +93,8 @@ def _work(
     threads: int,
 ) -> None:
     torch.set_num_threads(threads)
+    # float32 is to be float32 in transformers' convolutions too
+    torch.backends.cudnn.conv.fp32_precision = "ieee"
     device = torch.device(on)
     model = checkpoint.model.to(device, row.dtype)
     answer = _way(row, replace(checkpoint, model=model, device=device), images)

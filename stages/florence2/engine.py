@@ -36,14 +36,19 @@ class Decoding:
 
 @contextmanager
 def _arithmetic(threads: int | None) -> Iterator[None]:
-    """On the CPU, while this lasts: torch's threads, None as they are, and denormal numbers count
-    as zero in this one: sharp attention makes many, and each makes the processor wait."""
+    """While this lasts: torch's threads, None as they are; in this one denormal numbers count as
+    zero: sharp attention makes many, and each makes the processor wait; and float32 is float32 on a
+    GPU too, where torch lets convolutions round to ten bits."""
     before, flushed = torch.get_num_threads(), sys.float_info.min / 2 == 0
+    convolutions = torch.backends.cudnn.conv  # type: ignore[attr-defined]
+    precision = convolutions.fp32_precision
     torch.set_num_threads(threads or before)
     torch.set_flush_denormal(True)
+    convolutions.fp32_precision = "ieee"
     try:
         yield
     finally:
+        convolutions.fp32_precision = precision
         torch.set_flush_denormal(flushed)
         torch.set_num_threads(before)
 
