@@ -19,6 +19,8 @@ from annotator.shard_tasks import ShardResult, ShardTask
 from annotator.store import ShardCommit, Store
 from annotator.worker import CANDIDATES, JUDGED, work_on_shard
 
+SCALED = 100_000
+"""From so many on the progress bar counts in thousands and millions."""
 RunShards = Callable[[Sequence[ShardTask]], Iterator[int | ShardResult]]
 
 
@@ -27,10 +29,11 @@ class RunResult:
     """How a run ended. `version` is None where nothing was new; then `current` still answers.
 
     `plan` is as it was carried out, its judges with their constants. `failed` says why by shard.
-    `seconds` of `propose` and `judge` are summed over the workers.
+    `seconds` of `propose` and `judge` are summed over the `workers`.
     """
 
     plan: Plan
+    workers: int = 1
     version: int | None = None
     current: int | None = None
     failed: dict[str, str] = field(default_factory=dict)
@@ -91,7 +94,7 @@ def make_parts(plan: Plan, step: Step, executor_name: str = "local", workers: in
     with the constants of all that could be.
     """
     run_shards = partial(executor(executor_name), step.work, _lost, workers=workers)
-    result = RunResult(plan)
+    result = RunResult(plan, workers)
     if plan.judging is None:
         _work(unmeasured(plan), step, run_shards, result)
         if len(result.failed) == len(plan.shards):
@@ -114,7 +117,7 @@ def _work(
         total=total,
         desc=f"{result.plan.name}, measuring" if measuring else result.plan.name,
         unit=f" {step.unit}",
-        unit_scale=True,
+        unit_scale=(total or 0) >= SCALED,
         file=sys.stderr,
         dynamic_ncols=True,
     ) as bar:

@@ -49,6 +49,17 @@ def test_a_run_says_what_it_will_do_and_what_is_there_then(run_once: tuple[Path,
     assert tables == f'tables   duckdb "ducklake:sqlite:{table.resolve()}/catalog.sqlite"'
 
 
+def test_the_seconds_of_several_workers_are_told_to_be_sums(
+    run_once: tuple[Path, Result], tmp_path: Path
+) -> None:
+    folder = Path(shutil.copytree(run_once[0], tmp_path / "project"))
+    shutil.rmtree(folder / "tables")
+    done = invoke(run, folder, "--workers", "2")
+    pattern = r"propose \S+ s over all workers · judge \S+ s over all workers · commit \S+ s · all"
+    assert re.search(pattern, done.stdout)
+    assert "| 3/3 [" in done.stderr
+
+
 def test_a_shard_that_failed_is_named_and_exits_1(run_once: tuple[Path, Result]) -> None:
     _, first = run_once
     assert first.exit_code == 1

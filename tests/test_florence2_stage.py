@@ -7,6 +7,7 @@ import torch
 from schemas.annotations import Annotations
 from schemas.samples import Sample
 from stages.base import Model, finish
+from stages.errors import StageError
 from stages.florence2.prompts import GROUNDING, PHRASE_TASKS, TASKS
 from stages.florence2.session import Florence2Session
 from stages.florence2.stage import Florence2
@@ -144,6 +145,24 @@ def test_a_sample_about_which_nothing_is_asked_is_done_at_once(lively_checkpoint
     human = {"image_id": samples[1].image_id, "source": "human", "label_no": 0, **box}
     work = session.propose(samples, Annotations.of(regions=[human]))
     assert list(work) == [1, 1]
+
+
+def test_a_gpu_that_is_full_is_told_in_one_sentence(proposed, monkeypatch):
+    session, samples, so_far, _ = proposed
+
+    def full(*_):
+        raise torch.OutOfMemoryError("Tried to allocate 2.00 GiB.\nMore of it.")
+
+    monkeypatch.setattr(type(session.engine), "stream", full)
+    with pytest.raises(StageError) as caught:
+        finish(session.propose(samples, so_far))
+    assert str(caught.value) == (
+        "the GPU's memory is full (Tried to allocate 2.00 GiB.): set batch_size below 32, use "
+        "fewer workers, or end what else uses it"
+    )
+    monkeypatch.setattr("stages.florence2.session.load_checkpoint", full)
+    with pytest.raises(StageError, match=r"2\.00 GiB\.\): use fewer workers"):
+        Florence2Session.open(session.options, Model(checkpoint="mine"))
 
 
 def test_a_retry_makes_the_same_rows(proposed):

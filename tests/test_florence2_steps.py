@@ -1,11 +1,14 @@
 """Steps as CUDA runs them, on the CPU: every slot, shapes by the bucket, several at a time."""
 
+import copy
 import weakref
+from dataclasses import replace
 
 import numpy as np
 import pytest
 import torch
 from torch._dynamo.testing import CompileCounter
+from torch._subclasses.fake_tensor import FakeTensorMode
 from torch.utils._python_dispatch import TorchDispatchMode
 from torch.utils._pytree import tree_leaves
 
@@ -251,6 +254,33 @@ def test_steps_go_on_by_as_many_as_they_say(at, exact):
         steps.run(slots, 2, AT_ONCE, 5)
     assert slots.position.tolist() == [0, at, 0]
     assert slots.active.tolist() == [False, False, False]
+
+
+def on_a_gpu_without_numbers(checkpoint):
+    """The checkpoint with weights that have a shape and a place, and no memory. Within a
+    FakeTensorMode."""
+    model = copy.deepcopy(checkpoint.model)
+    for module in model.modules():
+        for held in (module._parameters, module._buffers):
+            for name, weight in held.items():
+                held[name] = weight if weight is None else torch.empty_like(weight, device="cuda")
+    return replace(checkpoint, model=model, device=torch.device("cuda"))
+
+
+@pytest.mark.skipif(not torch.backends.cuda.is_built(), reason="needs torch's build for CUDA")
+@WAYS
+def test_all_tensors_of_decoding_are_the_gpu_s(beams, ban, exact):
+    """Mixed devices raise, and so does whatever reads a number."""
+    with FakeTensorMode(allow_non_fake_inputs=True), torch.inference_mode():
+        checkpoint = on_a_gpu_without_numbers(exact)
+        decoder = Decoder(checkpoint, beams)
+        slots = Slots.allocate(decoder, 4, 64, 64)
+        states = torch.empty(2, 70, decoder.heads * decoder.head_width, device="cuda").double()
+        slots = slots.with_room(128, 128)
+        slots.begin([0, 2], decoder.cross(states), [70, 66], [9, 7])
+        step(decoder, slots.view(4, 64, 128), Rules.of(checkpoint.vocabulary, ban, ban == 0))
+        slots.empty([2])
+        assert {tensor.device.type for tensor in tensors(slots)} == {"cuda"}
 
 
 @pytest.mark.skipif(not torch.cuda.is_available(), reason="needs a GPU")

@@ -15,6 +15,8 @@ if TYPE_CHECKING:
     from annotator.runner import RunResult
     from annotator.summary import Summary
 
+SUMMED = ("propose", "judge")
+"""What each worker counts the seconds of by itself."""
 limit_option = click.option("--limit", type=click.IntRange(1), help="Only the first N shards.")
 
 
@@ -108,7 +110,11 @@ def _run_text(result: "RunResult", summary: "Summary | None", plain_duckdb: str)
         f"version {result.version}" if result.version else f"nothing new, version {result.current}"
     )
     images = counted(sum(summary.images.values()), "image")
-    times = " · ".join(f"{step} {seconds:.1f} s" for step, seconds in result.seconds.items())
+    times = " · ".join(
+        f"{step} {seconds:.1f} s"
+        + (" over all workers" if result.workers > 1 and step in SUMMED else "")
+        for step, seconds in result.seconds.items()
+    )
     return "\n".join(
         [
             f"{result.plan.name}: {new} · {images} in {counted(summary.shards, 'shard')}",

@@ -72,9 +72,10 @@ def _caption(checkpoint: "Checkpoint", name: str) -> tuple[list[int], float]:
     )
     logits = torch.cat(answer.logits).float()
     if not logits.isfinite().all():
+        cure = "" if model.dtype is torch.float32 else "set dtype to float32, or "
         raise StageError(
-            f"checkpoint {name} computes numbers that are not finite in {model.dtype}: use "
-            "float32, or fetch its weights again"
+            f"checkpoint {name} computes numbers that are not finite in {model.dtype}: {cure}fetch "
+            "its weights again"
         )
     logs = logits.log_softmax(dim=-1)
     entropy = -(logs.exp() * logs).sum(dim=-1).mean().item()

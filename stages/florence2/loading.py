@@ -90,17 +90,26 @@ def _load_model(model: Model, folder: Path) -> Any:
         ignore_mismatched_sizes=True,  # they are told below
     )
     network, report = loaded
-    for problem in ("missing", "unexpected", "mismatched"):
-        if keys := report[f"{problem}_keys"]:
-            # Of one with another shape there are the two shapes too.
-            names = [key if isinstance(key, str) else key[0] for key in keys]
-            raise StageError(
-                f"checkpoint {model.checkpoint} has {problem} weights ({len(keys)}, such as "
-                f"{min(names)}): it would run partly untrained, convert it again"
-            )
+    if found := _misfits(report):
+        raise StageError(
+            f"checkpoint {model.checkpoint} has {found}: its weights are not those of its "
+            "configuration, convert or fetch it again"
+        )
     # Empty, so that no decoding setting can come from anywhere but the pipeline.
     network.generation_config = GenerationConfig()
     return network
+
+
+def _misfits(report: dict[str, Any]) -> str | None:
+    """What transformers says of weights that do not fit the model, the worst of it."""
+    for problem in ("missing", "mismatched", "unexpected"):
+        if keys := report[f"{problem}_keys"]:
+            first = min(keys)
+            if problem == "mismatched":
+                name, theirs, ours = first
+                first = f"{name}, {tuple(theirs)} where {tuple(ours)} is needed"
+            return f"{problem} weights ({len(keys)}, such as {first})"
+    return None
 
 
 def _load_processors(folder: Path) -> tuple[Any, Any]:

@@ -1,17 +1,21 @@
 """The opened stage: samples in, rows out."""
 
-from collections.abc import Generator, Sequence
+from collections.abc import Generator, Iterator, Sequence
+from contextlib import contextmanager
 from dataclasses import dataclass
 
 import numpy as np
 import pyarrow as pa
 import pyarrow.compute as pc
+import torch
 
 from schemas.annotations import Annotations, bbox_xyxy, local_ids
 from schemas.columns import finite_rows
 from schemas.samples import Sample, decode_image
 from stages.base import Model
+from stages.errors import StageError
 from stages.florence2.cascades import Inquiry, KnownRegion
+from stages.florence2.checkpoint import first_line
 from stages.florence2.encoders import open_encoders
 from stages.florence2.engine import Decoding, Engine
 from stages.florence2.loading import load_checkpoint
@@ -39,9 +43,10 @@ class Florence2Session:
             no_repeat_ngram_size=options.no_repeat_ngram_size,
             early_stopping=options.early_stopping,
         )
-        checkpoint = load_checkpoint(model)
-        encoders = open_encoders(checkpoint, model.backend)
-        return cls(options, Engine(checkpoint, decoding, options.batch_size, encoders))
+        with _room_on_gpu():
+            checkpoint = load_checkpoint(model)
+            encoders = open_encoders(checkpoint, model.backend)
+            return cls(options, Engine(checkpoint, decoding, options.batch_size, encoders))
 
     @property
     def samples_at_once(self) -> int:
@@ -72,9 +77,10 @@ class Florence2Session:
             for request in sorted(inquiry.first(), key=lambda request: request.image)
         ]
         yield sum(inquiry.is_done for inquiry in inquiries)
-        for result in self.engine.stream(views, first, follow_up):
-            if inquiries[views.places[result.request.image].image].is_done:
-                yield 1
+        with _room_on_gpu(f"set batch_size below {self.engine.batch_size}, "):
+            for result in self.engine.stream(views, first, follow_up):
+                if inquiries[views.places[result.request.image].image].is_done:
+                    yield 1
         return Annotations.concat(
             [
                 answers_to_rows(
@@ -94,6 +100,18 @@ class Florence2Session:
         return Views(
             images, [tiles_of(i.size, options.tile_size, options.tile_overlap) for i in tiled]
         )
+
+
+@contextmanager
+def _room_on_gpu(cure: str = "") -> Iterator[None]:
+    """What torch raises where a GPU has no room becomes one sentence."""
+    try:
+        yield
+    except torch.OutOfMemoryError as error:
+        raise StageError(
+            f"the GPU's memory is full ({first_line(error)}): {cure}use fewer workers, or end what "
+            "else uses it"
+        ) from error
 
 
 def known_regions(so_far: Annotations, sources: Sequence[str]) -> dict[str, list[KnownRegion]]:
