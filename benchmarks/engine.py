@@ -70,7 +70,7 @@ def _options() -> argparse.Namespace:
         description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
     )
     parser.add_argument("--device", choices=("cpu", "cuda"), default="cpu")
-    parser.add_argument("--images", type=int, help="answered at once (4; 256 on a GPU)")
+    parser.add_argument("--images", type=int, help="answered at once (4; 512 on a GPU)")
     parser.add_argument("--rounds", type=int, default=2)
     parser.add_argument("--slots", type=int, nargs="+", help="answers decoded at a time")
     parser.add_argument("--threads", type=int, default=1, help="of torch, on the CPU")
@@ -80,7 +80,7 @@ def _options() -> argparse.Namespace:
     chosen = parser.parse_args()
     on_cpu = chosen.device == "cpu"
     chosen.slots = chosen.slots or ([16] if on_cpu else [64, 128, 256, 512])
-    chosen.images = chosen.images or (4 if on_cpu else 256)
+    chosen.images = chosen.images or (4 if on_cpu else 512)
     if chosen.quick:
         chosen.images, chosen.rounds = min(chosen.images, 2), 1
     return chosen
