@@ -25,7 +25,8 @@ def work_on_shard(task: ShardTask) -> Work:
     """Propose what is not there yet, then judge it, or measure it where judges wait for that.
 
     Yields how many more images are done with, and the result last. Only a bug raises, and what
-    the other shards would meet too: a full disk, or a model that does not load on this machine.
+    the other shards would meet too: a full disk or GPU, or a model that does not load on this
+    machine.
     """
     return _answering(task, _work(task))
 

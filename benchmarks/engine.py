@@ -48,6 +48,8 @@ def main() -> None:
     rates = [] if on_cpu else [_in_a_fork(measured_rates), H200]
     turns, memory = all_turns(rows, checkpoint, images, chosen)
     rows = {name: row for name, row in rows.items() if name in memory}
+    if not rows:
+        sys.exit("every row failed")
     figures = {}
     for name, row in rows.items():
         by_beams = (turns[other] for other, theirs in rows.items() if theirs.beams == row.beams)
@@ -119,7 +121,7 @@ def all_turns(
     for name, row in rows.items():
         try:
             of_row = take_turns({name: row}, checkpoint, images, chosen)
-        except EOFError:
+        except (EOFError, ConnectionError):
             print(f"{name} failed, for the reason above, and is left out", flush=True)
             continue
         turns |= of_row[0]
@@ -133,7 +135,7 @@ def take_turns(
     images: Sequence[Image.Image],
     chosen: argparse.Namespace,
 ) -> tuple[dict[str, list[Turn]], dict[str, float]]:
-    """As `all_turns`; EOFError when the process of a row has ended."""
+    """As `all_turns`; EOFError or ConnectionError when the process of a row has ended."""
     turns: dict[str, list[Turn]] = {name: [] for name in rows}
     with contextlib.ExitStack() as stack:
         workers = {
@@ -145,7 +147,9 @@ def take_turns(
         for number in range(chosen.rounds):
             for name, ask in workers.items():
                 turns[name].append(ask(number % chosen.images))
-                print(f"round {number + 1}: {name} {turns[name][-1].cpu:.2f} s", flush=True)
+                turn = turns[name][-1]
+                seconds = turn.cpu if chosen.device == "cpu" else turn.wall
+                print(f"round {number + 1}: {name} {seconds:.2f} s", flush=True)
         return turns, {name: ask(None) for name, ask in workers.items()}
 
 
@@ -191,11 +195,13 @@ def report(
             f"{of['equal']:>6.1%} {of['ties']:>9.1%}"
         )
     for of_gpu in rates:
-        operations, bytes = of_gpu.operations / 1e12, of_gpu.bytes / 1e12
-        print(f"\n{of_gpu.gpu}: {operations:.0f} TFLOP/s, {bytes:.1f} TB/s")
+        tera = [of_gpu.operations / 1e12, of_gpu.bytes / 1e12]
+        print(f"\n{of_gpu.gpu}: {tera[0]:.0f} TFLOP/s, {tera[1]:.1f} TB/s")
         for beams in (1, 3):
             floor, likely = gpu_limits(of_gpu, beams)
-            print(f"{beams} beams: at most {floor:.0f} images/s, {likely:.0f} to be expected")
+            print(
+                f"with {beams} beam(s): at most {floor:.0f} images/s, {likely:.0f} to be expected"
+            )
     print(f"\n{ONCE:.0f} GFLOP an image, {NAIVE:.0f} with the vision tower for each prompt")
     for name, peak in peaks.items():
         most = peak / ONCE

@@ -34,7 +34,7 @@ class Rates:
     bytes: float
 
 
-H200 = Rates("H200, measured elsewhere", 790e12, 4.3e12)
+H200 = Rates("an H200 as measured before", 790e12, 4.3e12)
 
 
 def measured_peaks() -> dict[str, float]:
@@ -77,7 +77,7 @@ def measured_rates() -> Rates:
 
 
 def _median_seconds(work: Callable[[], Any]) -> float:
-    """By the GPU's clock, of 20 times after 5 that do not count."""
+    """On the GPU's clock: of 20 calls, after 5 to warm up."""
     started, ended = ([torch.cuda.Event(enable_timing=True) for _ in range(25)] for _ in range(2))
     for start, end in zip(started, ended, strict=True):
         start.record()
@@ -91,7 +91,7 @@ def _median_seconds(work: Callable[[], Any]) -> float:
 def gpu_limits(rates: Rates, beams: int) -> tuple[float, float]:
     """Images a second in bfloat16: at these rates, and at the shares of them that such work reaches
     (40 % of the products in the vision tower, 55 % in the encoder, 60 % of the bandwidth, and
-    0.3 ms for each step of 256 beams). Reckoned, not measured."""
+    0.3 ms for each step of 256 beams, as on an H200). Reckoned, not measured."""
     decoder, read = DECODER * beams, CROSS_BYTES[beams]
     floor = (VISION + ENCODER + CROSS + decoder) * 1e9 / rates.operations + read / rates.bytes
     likely = VISION / (0.4 * rates.operations) + (ENCODER + CROSS) / (0.55 * rates.operations)

@@ -71,13 +71,13 @@ def worker(
     process = fork.Process(target=_work, args=(theirs, row, checkpoint, images, device, threads))
     process.start()
     theirs.close()
-    ours.recv()  # it is ready: what it does before is not to disturb another one's turn
 
     def ask(number: int | None) -> Any:
         ours.send(number)
         return ours.recv()
 
     try:
+        ours.recv()  # it is ready: what it does before is not to disturb another one's turn
         yield ask
     finally:
         process.terminate()
@@ -93,8 +93,7 @@ def _work(
     threads: int,
 ) -> None:
     torch.set_num_threads(threads)
-    # float32 is to be float32 in transformers' convolutions too
-    torch.backends.cudnn.conv.fp32_precision = "ieee"
+    torch.backends.cudnn.allow_tf32 = False  # transformers' float32 is to be float32 too
     device = torch.device(on)
     model = checkpoint.model.to(device, row.dtype)
     answer = _way(row, replace(checkpoint, model=model, device=device), images)

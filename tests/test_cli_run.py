@@ -81,6 +81,7 @@ def test_the_same_again_is_nothing_new_and_scripts_can_read_it(
     again = invoke(run, folder, "--json")
     report = json.loads(again.stdout)
     assert (again.exit_code, report["version"], report["current"]) == (0, None, 1)
+    assert report["workers"] == 1
     assert report["summary"]["images"]["verified"] == 3
 
 

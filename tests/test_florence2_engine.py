@@ -326,18 +326,6 @@ def test_denormal_numbers_count_as_zero_in_this_thread_while_answers_are_sought(
         hook.remove()
 
 
-def test_float32_is_not_rounded_on_a_gpu_while_answers_are_sought(lively, pictures):
-    convolutions, seen = torch.backends.cudnn.conv, []
-    hook = lively.model.model.vision_tower.register_forward_hook(
-        lambda *_: seen.append(convolutions.fp32_precision)
-    )
-    before = convolutions.fp32_precision
-    Engine(lively, Decoding(LIMITS)).run(pictures, [Request(0, "caption")])
-    hook.remove()
-    assert seen == ["ieee"]
-    assert before == convolutions.fp32_precision == "tf32"
-
-
 def large_blocks_fault():
     """Pages that the system had to find for a block of 64 MiB, the fewest of many: small blocks get
     in between, so the first few find no gap that is wide enough."""

@@ -151,17 +151,20 @@ def test_a_gpu_that_is_full_is_told_in_one_sentence(proposed, monkeypatch):
     session, samples, so_far, _ = proposed
 
     def full(*_):
-        raise torch.OutOfMemoryError("Tried to allocate 2.00 GiB.\nMore of it.")
+        raise torch.OutOfMemoryError(
+            "CUDA out of memory. Tried to allocate 2.00 GiB. GPU 0 has a total capacity of 79.1 GiB"
+            " of which 1.5 GiB is free. See documentation for Memory Management (https://…)"
+        )
 
     monkeypatch.setattr(type(session.engine), "stream", full)
     with pytest.raises(StageError) as caught:
         finish(session.propose(samples, so_far))
     assert str(caught.value) == (
-        "the GPU's memory is full (Tried to allocate 2.00 GiB.): set batch_size below 32, use "
-        "fewer workers, or end what else uses it"
+        "the GPU has no room for 2.00 GiB more: set batch_size below 32, use fewer workers, or end "
+        "what else uses its memory"
     )
     monkeypatch.setattr("stages.florence2.session.load_checkpoint", full)
-    with pytest.raises(StageError, match=r"2\.00 GiB\.\): use fewer workers"):
+    with pytest.raises(StageError, match=r"for 2\.00 GiB more: use fewer workers"):
         Florence2Session.open(session.options, Model(checkpoint="mine"))
 
 

@@ -306,3 +306,19 @@ def test_graphs_on_a_gpu_give_the_tokens_of_the_cpu(beams, ban, lively_checkpoin
         loaded.model.double()
         found.append(answers(Engine(loaded, decoding, 5), pictures, requests))
     assert_same(*found)
+    assert not torch.backends.cudnn.allow_tf32
+
+
+@pytest.mark.skipif(not torch.cuda.is_available(), reason="needs a GPU")
+def test_an_engine_s_graphs_outlive_those_of_another(lively_checkpoint, pictures):
+    """The second one's slots grow, and drop their graphs, while the first replays its own."""
+    requests = [Request(image, task) for image in range(3) for task in ROOTS]
+    loaded = load_checkpoint(Model(checkpoint=str(lively_checkpoint), device="cuda"))
+    loaded.model.double()
+    first, second = (Engine(loaded, Decoding(dict.fromkeys(TASKS, n)), 5) for n in (40, 140))
+    expected = answers(first, pictures, requests)
+    stream = first.stream(pictures, requests)
+    found = [next(stream)]
+    answers(second, pictures, requests)
+    found += stream
+    assert_same({result.request: result for result in found}, expected)

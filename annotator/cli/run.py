@@ -16,7 +16,7 @@ if TYPE_CHECKING:
     from annotator.summary import Summary
 
 SUMMED = ("propose", "judge")
-"""What each worker counts the seconds of by itself."""
+"""Steps whose seconds are summed over the workers."""
 limit_option = click.option("--limit", type=click.IntRange(1), help="Only the first N shards.")
 
 
@@ -135,6 +135,7 @@ def _run_json(result: "RunResult", summary: "Summary | None") -> str:
         "current": result.current,
         "failed": result.failed,
         "seconds": result.seconds,
+        "workers": result.workers,
         "summary": summary.to_json() if summary else None,
     }
     return json.dumps(report, indent=2)

@@ -2,7 +2,6 @@
 
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
-from functools import partial
 from typing import Generic, TypeVar
 
 import numpy as np
@@ -39,9 +38,8 @@ class ContinuousDecoding(Generic[Key]):
         self.vocabulary = checkpoint.vocabulary
         self.decoder = Decoder(checkpoint, beams)
         self.count = slots_that_fit(self.decoder) if count is None else count
-        on_gpu = checkpoint.device.type == "cuda"
-        captures = partial(CudaGraphs, checkpoint.device) if on_gpu else None
-        self.steps = Steps(self.decoder, rules, captures)
+        graphs = CudaGraphs(checkpoint.device) if checkpoint.device.type == "cuda" else None
+        self.steps = Steps(self.decoder, rules, graphs)
         self._slots = self._lay_out()
         self._going: dict[int, _Going[Key]] = {}
 

@@ -36,19 +36,15 @@ class Decoding:
 
 @contextmanager
 def _arithmetic(threads: int | None) -> Iterator[None]:
-    """While this lasts: torch's threads, None as they are; in this one denormal numbers count as
-    zero: sharp attention makes many, and each makes the processor wait; and float32 is float32 on a
-    GPU too, where torch lets convolutions round to ten bits."""
+    """On the CPU, while this lasts: so many threads of torch's, None as many as before; and this
+    thread takes denormal numbers for zero, since sharp attention makes many and each makes the
+    processor wait."""
     before, flushed = torch.get_num_threads(), sys.float_info.min / 2 == 0
-    convolutions = torch.backends.cudnn.conv  # type: ignore[attr-defined]
-    precision = convolutions.fp32_precision
     torch.set_num_threads(threads or before)
     torch.set_flush_denormal(True)
-    convolutions.fp32_precision = "ieee"
     try:
         yield
     finally:
-        convolutions.fp32_precision = precision
         torch.set_flush_denormal(flushed)
         torch.set_num_threads(before)
 
@@ -71,6 +67,9 @@ class Engine:
         small = checkpoint.parameters <= SMALL
         if checkpoint.device.type == "cpu" and not small:
             keep_freed_memory()
+        if checkpoint.device.type == "cuda":
+            # Unless told not to, torch rounds what float32 convolutions are given to ten bits.
+            torch.backends.cudnn.allow_tf32 = False
         self.encoders = encoders or TorchEncoders(checkpoint)
         rules = Rules.of(
             checkpoint.vocabulary, decoding.no_repeat_ngram_size, decoding.early_stopping

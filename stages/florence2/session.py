@@ -1,5 +1,6 @@
 """The opened stage: samples in, rows out."""
 
+import re
 from collections.abc import Generator, Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
@@ -15,7 +16,6 @@ from schemas.samples import Sample, decode_image
 from stages.base import Model
 from stages.errors import StageError
 from stages.florence2.cascades import Inquiry, KnownRegion
-from stages.florence2.checkpoint import first_line
 from stages.florence2.encoders import open_encoders
 from stages.florence2.engine import Decoding, Engine
 from stages.florence2.loading import load_checkpoint
@@ -43,7 +43,7 @@ class Florence2Session:
             no_repeat_ngram_size=options.no_repeat_ngram_size,
             early_stopping=options.early_stopping,
         )
-        with _room_on_gpu():
+        with _room_on_gpu(options.batch_size):
             checkpoint = load_checkpoint(model)
             encoders = open_encoders(checkpoint, model.backend)
             return cls(options, Engine(checkpoint, decoding, options.batch_size, encoders))
@@ -77,7 +77,7 @@ class Florence2Session:
             for request in sorted(inquiry.first(), key=lambda request: request.image)
         ]
         yield sum(inquiry.is_done for inquiry in inquiries)
-        with _room_on_gpu(f"set batch_size below {self.engine.batch_size}, "):
+        with _room_on_gpu(self.engine.batch_size):
             for result in self.engine.stream(views, first, follow_up):
                 if inquiries[views.places[result.request.image].image].is_done:
                     yield 1
@@ -103,14 +103,16 @@ class Florence2Session:
 
 
 @contextmanager
-def _room_on_gpu(cure: str = "") -> Iterator[None]:
+def _room_on_gpu(batch_size: int | None) -> Iterator[None]:
     """What torch raises where a GPU has no room becomes one sentence."""
     try:
         yield
     except torch.OutOfMemoryError as error:
+        wanted = re.search(r"allocate ([\d.]+ \w+)", str(error))
+        cure = f"set batch_size below {batch_size}, " if batch_size and batch_size > 1 else ""
         raise StageError(
-            f"the GPU's memory is full ({first_line(error)}): {cure}use fewer workers, or end what "
-            "else uses it"
+            f"the GPU has no room for {wanted[1] if wanted else 'this'} more: {cure}use fewer "
+            "workers, or end what else uses its memory"
         ) from error
 
 
