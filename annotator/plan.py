@@ -14,17 +14,14 @@ from annotator.measures import Measures, constants, find_measures, needing_stati
 from annotator.parts import PARTS, find_part
 from annotator.profiles import Profile
 from annotator.shard_contents import ShardContents
-from annotator.shard_tasks import Judging, ShardTask
+from annotator.shard_tasks import Judging, ShardTask, what_proposes
 from annotator.shards import ShardRef, expand_shards
 from schemas.ids import recipe_id
-from schemas.tables import SCHEMA_VERSION
 from stages.base import Model
 from stages.catalogue import AnyJudge
 from stages.errors import StageError
 
 Todo = Literal["nothing", "judge", "propose"]
-SIDECARS_BEHAVIOUR = 1
-"""Raised by hand when the same sidecars begin to give other human labels."""
 
 
 @dataclass(frozen=True)
@@ -99,17 +96,10 @@ def plan_run(config: Config, pipeline: str | None = None, *, limit: int | None =
 
 
 def _candidates(chosen: Pipeline, models: Mapping[str, Model]) -> dict[str, Any]:
-    """All that makes the candidates; their recipe is its hash."""
     try:
-        propose = [stage.identity(models) for stage in chosen.propose]
+        return what_proposes(chosen.propose, models, chosen.round)
     except StageError as error:
         raise AnnotatorError(str(error)) from error
-    return {
-        "schema": SCHEMA_VERSION,
-        "sidecars": SIDECARS_BEHAVIOUR,
-        "round": chosen.round,
-        "propose": propose,
-    }
 
 
 def _shards(config: Config, shards: str | Sequence[str], limit: int | None) -> list[ShardRef]:

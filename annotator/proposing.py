@@ -10,15 +10,16 @@ import pyarrow as pa
 import pyarrow.compute as pc
 
 from annotator.human.sidecars import read_labels
-from annotator.shard_tasks import ShardTask
+from annotator.shard_tasks import ShardTask, what_proposes
 from annotator.shards import ShardRef, read_shard
 from schemas.annotations import Annotations, table_of
 from schemas.columns import Column
-from schemas.ids import image_id
+from schemas.ids import image_id, recipe_id
 from schemas.samples import Problem, Sample, UnreadableImage, decode_image
 from schemas.tables import HUMAN, LABEL_TABLES
 from stages.base import Model, Session, finish
 from stages.catalogue import AnyProposer
+from stages.errors import StageError
 
 SAMPLES_AT_ONCE = 32
 """In a batch where there is no proposer to say how many it likes."""
@@ -32,7 +33,7 @@ Read = tuple[dict[str, Any], Sample | None]
 def propose_shard(task: ShardTask) -> Generator[int, None, Annotations]:
     """Yields how many more images are done with, and returns the candidates with the human labels
     of the sidecars."""
-    sessions = _open_sessions(task.propose, task.models)
+    sessions = _open_sessions(task.propose, task.models, task.round, task.recipe)
     problems: list[Problem] = []
     pieces = []
     most = max((session.samples_at_once for session in sessions), default=SAMPLES_AT_ONCE)
@@ -139,7 +140,17 @@ def stamp(table: pa.Table, rows: Column | None = None, **values: str | int) -> p
 
 @lru_cache(maxsize=2)
 def _open_sessions(
-    stages: tuple[AnyProposer, ...], models: tuple[tuple[str, Model], ...]
+    stages: tuple[AnyProposer, ...],
+    models: tuple[tuple[str, Model], ...],
+    round: int,
+    recipe: str,
 ) -> tuple[Session, ...]:
-    """A worker process loads each model once, whatever the number of shards."""
-    return tuple(stage.open(dict(models)) for stage in stages)
+    """A worker process loads each model once, whatever the number of shards; StageError where what
+    is loaded is not what was planned."""
+    sessions = tuple(stage.open(dict(models)) for stage in stages)
+    if recipe_id(what_proposes(stages, dict(models), round)) != recipe:
+        raise StageError(
+            "a checkpoint was changed after the run had been planned: nothing that it says is "
+            "kept, run again when it is whole"
+        )
+    return sessions

@@ -1,13 +1,17 @@
 """What goes to a worker about one shard, and what comes back."""
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
 from annotator.shards import ShardRef
+from schemas.tables import SCHEMA_VERSION
 from stages.base import Model
 from stages.catalogue import AnyJudge, AnyProposer
+
+SIDECARS_BEHAVIOUR = 1
+"""Raised by hand when the same sidecars begin to give other human labels."""
 
 
 @dataclass(frozen=True)
@@ -16,6 +20,19 @@ class Judging:
 
     recipe: str
     judges: tuple[AnyJudge, ...]
+
+
+def what_proposes(
+    stages: Sequence[AnyProposer], models: Mapping[str, Model], round: int
+) -> dict[str, Any]:
+    """All that makes the candidates, as their recipe is the hash of; StageError where a checkpoint
+    is not there."""
+    return {
+        "schema": SCHEMA_VERSION,
+        "sidecars": SIDECARS_BEHAVIOUR,
+        "round": round,
+        "propose": [stage.identity(models) for stage in stages],
+    }
 
 
 @dataclass(frozen=True)

@@ -170,6 +170,11 @@ def test_a_checkpoint_that_needs_its_own_code_is_refused(folder):
             "has unexpected weights (1, such as extra)", id="unexpected weight",
         ),
         pytest.param(
+            lambda f: edit_weights(f, lambda w: w[PROJECTION].view(-1)[7:8].fill_(float("nan"))),
+            f"has numbers that are not finite in {PROJECTION}, in float32: write or fetch",
+            id="no number",
+        ),
+        pytest.param(
             lambda f: (f / "tokenizer.json").write_text("{}"), "its files are broken",
             id="broken tokenizer",
         ),

@@ -14,6 +14,7 @@ from torch.utils._python_dispatch import TorchDispatchMode
 from torch.utils._pytree import tree_leaves
 
 from stages.base import Model
+from stages.errors import StageError
 from stages.florence2.beams import Rules, _best, _best_of_each, step
 from stages.florence2.decode_attention import BY_COLUMNS, BY_ROWS, FUSED
 from stages.florence2.decoder import Decoder
@@ -128,6 +129,21 @@ def test_slots_take_a_quarter_of_the_memory(beams, exact, monkeypatch):
         free = int(4 * quarter) - 1_000_000
         monkeypatch.setattr("torch.cuda.mem_get_info", lambda _, free=free: (free, 0))
         assert slots_that_fit(decoder) == pytest.approx(count, rel=0.06)
+
+
+def test_slots_that_take_more_than_half_of_the_memory_are_refused(exact, pictures, monkeypatch):
+    pages = {"SC_PAGE_SIZE": 4096, "SC_PHYS_PAGES": 10**8}
+    monkeypatch.setattr("os.sysconf", pages.__getitem__)
+    decoding = Decoding(dict.fromkeys(TASKS, 80))
+    engine = Engine(exact, decoding, 16)
+    laid_out = sum(of.nbytes for of in tensors(engine._answers._slots))
+    pages["SC_PHYS_PAGES"] = int(1.8 * laid_out) // 4096
+    with pytest.raises(StageError, match=r"batch_size 16 takes [\d.]+ GB, more than half of this"):
+        Engine(exact, decoding, 16)
+    pages["SC_PHYS_PAGES"] = int(2.2 * laid_out) // 4096
+    engine = Engine(exact, decoding, 16)
+    with pytest.raises(StageError, match="or set it lower"):  # the slots would have to grow
+        engine.run(pictures, [Request(0, task) for task in ROOTS])
 
 
 def test_a_machine_that_does_not_tell_its_memory_gets_the_usual_slots(exact, monkeypatch):

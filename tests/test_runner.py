@@ -11,6 +11,7 @@ import numpy as np
 import pyarrow as pa
 import pytest
 from PIL import Image
+from safetensors.torch import load_file, save_file
 
 from annotator.config import load_config
 from annotator.errors import AnnotatorError, StoreError
@@ -242,6 +243,30 @@ def test_a_model_that_does_not_load_ends_the_run_at_once(
     with pytest.raises(AnnotatorError, match="broken does not load"):
         run_in(project, executor_name=executor, workers=workers)
     assert Store.open(project / "tables" / "cells").versions() == []
+
+
+def test_weights_that_change_do_not_pass_for_those_that_were_planned(project: Path) -> None:
+    """Neither between plan and run, nor from one run of a process to the next."""
+    mine = Path(shutil.copytree(checkpoint_of(project), project / "mine")) / "model.safetensors"
+    write_pipelines(project, project / "mine", min_score=0.0)
+    config = load_config(project / "pipelines.yaml")
+    plan = plan_run(config, "cells")
+    change_weights(mine)
+    with pytest.raises(AnnotatorError, match="was changed after the run had been planned"):
+        execute(plan)
+    assert Store.open(project / "tables" / "cells").versions() == []
+    captions = []
+    for _ in range(2):
+        assert execute(plan_run(config, "cells")).version == len(captions) + 1
+        captions.append(tables_of(project)["all_texts"]["text"].to_pylist())
+        change_weights(mine)
+    assert captions[0] != captions[1]
+
+
+def change_weights(file: Path) -> None:
+    weights = load_file(file)
+    weights["lm_head.weight"] = weights["lm_head.weight"].roll(7, dims=0)
+    save_file(weights, file, metadata={"format": "pt"})
 
 
 @pytest.mark.slow

@@ -43,7 +43,9 @@ def step(decoder: Decoder, slots: Slots, rules: Rules) -> None:
     No shape depends on a value and nothing is read back, so that a CUDA graph can hold the step.
     """
     position = slots.position
-    logits = decoder(slots.last(), position, slots.attended())
+    # Where numbers are not finite, what was found best may be no token.
+    tokens = slots.last().clamp(max=decoder.words.num_embeddings - 1)
+    logits = decoder(tokens, position, slots.attended())
     total = logits.logsumexp(dim=2)
     end = logits[:, :, rules.eos] - total
     rows = torch.arange(len(position), device=position.device)
@@ -88,6 +90,7 @@ class _Search:
         ends = self._ends(tokens)
         open = (candidates.scores + ends * NEVER).topk(count)
         mean = candidates.scores[:, :count] / (slots.position + 1)[:, None]
+        mean = mean.masked_fill(mean.isnan(), 1.5 * NEVER)  # worse than all others, yet an answer
         just_ended = ends[:, :count] & slots.active[:, None]
         ended = slots.ended.beside(
             replace(candidates.first(count), scores=mean.masked_fill(~just_ended, 2 * NEVER))

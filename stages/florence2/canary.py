@@ -75,8 +75,8 @@ def _caption(checkpoint: "Checkpoint", name: str) -> tuple[list[int], float]:
         dtype = str(model.dtype).removeprefix("torch.")
         cure = "" if dtype == "float32" else "set dtype to float32, or "
         raise StageError(
-            f"checkpoint {name} computes numbers that are not finite in {dtype}: {cure}fetch its "
-            "weights again"
+            f"checkpoint {name} computes numbers that are not finite in {dtype}: {cure}write or "
+            "fetch its weights again"
         )
     logs = logits.log_softmax(dim=-1)
     entropy = -(logs.exp() * logs).sum(dim=-1).mean().item()

@@ -141,8 +141,8 @@ def check_format(model: "Model", folder: Path) -> None:
             )
     if not any(folder.glob("*.safetensors")):
         raise StageError(
-            f"checkpoint {model.checkpoint} has no .safetensors weights: convert them, pickled "
-            "weights are not read because loading them can run code"
+            f"checkpoint {model.checkpoint} has no .safetensors weights: fetch them, or convert "
+            "pickled ones, which are not read because loading them can run code"
         )
 
 

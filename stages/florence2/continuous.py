@@ -13,7 +13,7 @@ from schemas.boxes import BINS
 from stages.florence2.beams import Rules
 from stages.florence2.checkpoint import Checkpoint
 from stages.florence2.decoder import Decoder
-from stages.florence2.memory import slots_that_fit
+from stages.florence2.memory import check_room, slots_that_fit
 from stages.florence2.scores import TokenScores
 from stages.florence2.slots import Slots, bucket
 from stages.florence2.steps import CudaGraphs, Steps
@@ -51,6 +51,7 @@ class ContinuousDecoding(Generic[Key]):
     def clear(self) -> None:
         """Drop all answers."""
         self._slots.empty(list(self._going))
+        self._slots.wipe(list(self._going))
         self._going = {}
 
     @property
@@ -93,6 +94,9 @@ class ContinuousDecoding(Generic[Key]):
     def _leave(self, ended: Sequence[int]) -> None:
         """Unless gaps are stepped anyway, the last answers move into them."""
         self._slots.empty(ended)
+        finite = self._slots.end[ended].isfinite().all(dim=2).all(dim=1).tolist()
+        if broken := [slot for slot, whole in zip(ended, finite, strict=True) if not whole]:
+            self._slots.wipe(broken)
         for slot in reversed(ended):
             del self._going[slot]
             last = max(self._going, default=slot)
@@ -108,7 +112,9 @@ class ContinuousDecoding(Generic[Key]):
         ids, chosen = best.ids[rows, 0, 1:].cpu().numpy(), best.chosen[rows, 0].cpu().numpy()
         origin = best.origin[rows, 0]
         end = slots.end[rows].gather(2, origin[:, :, None])[:, :, 0].cpu().numpy()
-        lengths = (ids == self.vocabulary.eos).argmax(axis=1) + 1
+        ends = ids == self.vocabulary.eos
+        # Where numbers are not finite, an answer may have no end.
+        lengths = np.where(ends.any(axis=1), ends.argmax(axis=1) + 1, ids.shape[1])
         written = np.arange(ids.shape[1]) < lengths[:, None]
         answers, places = np.nonzero(self._is_location(ids) & written)
         a, p = (torch.as_tensor(of, device=origin.device) for of in (answers, places))
@@ -133,11 +139,12 @@ class ContinuousDecoding(Generic[Key]):
         now = self._slots
         if positions <= now.positions and tokens <= now.room:
             return
-        self._slots = now.with_room(
-            bucket(max(positions, now.positions)), bucket(max(tokens, now.room))
-        )
+        wider = bucket(max(positions, now.positions)), bucket(max(tokens, now.room))
+        check_room(self.decoder, self.count, *wider)
+        self._slots = now.with_room(*wider)
 
     def _lay_out(self) -> Slots:
+        check_room(self.decoder, self.count, bucket(1), bucket(1))
         slots = Slots.allocate(self.decoder, self.count, bucket(1), bucket(1))
         slots.open.ids[:, :, 0] = self.vocabulary.eos
         return slots

@@ -54,12 +54,19 @@ class Answer:
 
 
 def parse_answer(
-    tokens: Sequence[int], output: Output, vocabulary: Vocabulary, limit: int
+    tokens: Sequence[int],
+    output: Output,
+    vocabulary: Vocabulary,
+    limit: int,
+    finite: int | None = None,
 ) -> Answer:
     """Never raises. `tokens` are the generated ones, without the decoder's start token.
 
-    An end token at position `limit - 1` was forced there, so that answer is truncated too.
+    An end token at position `limit - 1` was forced there, so that answer is truncated too. So is
+    one of which only the first `finite` tokens come of numbers that are finite.
     """
+    broken = finite is not None and finite < len(tokens)
+    tokens = tokens[:finite] if broken else tokens
     end = next((i for i, token in enumerate(tokens) if token == vocabulary.eos), len(tokens))
     truncated = end >= min(limit - 1, len(tokens))
     reader = _Reader(tokens[:end], vocabulary)
@@ -72,7 +79,10 @@ def parse_answer(
         instances = tuple(reader.places(output))
     if truncated:
         instances = reader.without_open_polygon(instances)
-        reader.flag_limit(limit)
+        if broken:
+            reader.flag_not_finite()
+        else:
+            reader.flag_limit(limit)
     return Answer(text, text_tokens, instances, tuple(reader.flags), truncated)
 
 
@@ -127,6 +137,13 @@ class _Reader:
             repeated = range(len(self.tokens) - period, len(self.tokens))
             self._flag("loop", repeated[0], self._transcript(repeated))
         self._flag("truncated", len(self.tokens), f"limit of {limit} tokens")
+
+    def flag_not_finite(self) -> None:
+        self._flag(
+            "not_finite",
+            len(self.tokens),
+            "the model computed numbers that are not finite, as in too narrow a dtype",
+        )
 
     def _runs(self, *expected: Kind) -> Iterator[Run]:
         """Runs of the expected kinds; the others are cut."""

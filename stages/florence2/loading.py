@@ -38,7 +38,10 @@ def load_checkpoint(model: Model) -> Checkpoint:
         digest = file_digest(folder)
         network = _load_model(model, folder)
         processor, tokenizer = _load_processors(folder)
-    vocabulary = Vocabulary.of(tokenizer)
+    try:
+        vocabulary = Vocabulary.of(tokenizer)
+    except StageError as error:
+        raise StageError(f"checkpoint {model.checkpoint}: {error}") from None
     _check_ids(model, network, vocabulary)
     loaded = Checkpoint(network.to(device).eval(), processor, vocabulary, digest, revision, device)
     check_answers(loaded, model.checkpoint)
@@ -59,7 +62,8 @@ def _loading(model: Model) -> Iterator[None]:
     except Exception as error:
         raise StageError(
             f"checkpoint {model.checkpoint} does not load ({type(error).__name__}: "
-            f"{first_line(error)}): its files are broken or do not fit each other, fetch it again"
+            f"{first_line(error)}): its files are broken or do not fit each other, write or fetch "
+            "it again"
         ) from error
     finally:
         logging.set_verbosity(said)
@@ -93,8 +97,15 @@ def _load_model(model: Model, folder: Path) -> Any:
     if found := _misfits(report):
         raise StageError(
             f"checkpoint {model.checkpoint} has {found}: its weights are not those of its "
-            "configuration, convert or fetch it again"
+            "configuration, convert, write or fetch it again"
         )
+    for name, weight in network.named_parameters():
+        if not weight.isfinite().all():
+            cure = "set dtype to float32, or " if model.dtype == "float16" else ""
+            raise StageError(
+                f"checkpoint {model.checkpoint} has numbers that are not finite in {name}, in "
+                f"{model.dtype}: {cure}write or fetch its weights again"
+            )
     # Empty, so that no decoding setting can come from anywhere but the pipeline.
     network.generation_config = GenerationConfig()
     return network
@@ -141,5 +152,5 @@ def _check_ids(model: Model, network: Any, vocabulary: Vocabulary) -> None:
     if rows < vocabulary.size:
         raise StageError(
             f"checkpoint {model.checkpoint} has {vocabulary.size} tokens but embeds only {rows}: "
-            "its tokenizer is another model's"
+            "its tokenizer is another model's, or one of its files is missing"
         )

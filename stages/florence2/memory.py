@@ -7,6 +7,7 @@ import sys
 import torch
 
 from schemas.boxes import BINS
+from stages.errors import StageError
 from stages.florence2.decoder import Decoder
 
 SLOTS_ON_CPU, SLOTS_ON_GPU, LEAST_SLOTS = 32, 256, 8
@@ -40,12 +41,28 @@ def keep_freed_memory() -> None:
 def slots_that_fit(decoder: Decoder) -> int:
     """How many to lay out: such that they take a quarter of a GPU's free memory, or of the
     machine's, were all answers and prompts long. Slots that grow are there twice."""
-    beams = decoder.beams
     most = SLOTS_ON_CPU if decoder.device.type == "cpu" else SLOTS_ON_GPU
     places = min(len(decoder.places), LONGEST)
-    states = 2 * len(decoder.layers) * decoder.heads * decoder.head_width * (beams + 1)
-    each = places * (states * decoder.dtype.itemsize + beams * BINS * torch.float32.itemsize)
+    each = _bytes_of_slot(decoder, places, places)
     return max(LEAST_SLOTS, min(most, _memory(decoder.device) // 4 // each))
+
+
+def check_room(decoder: Decoder, count: int, positions: int, tokens: int) -> None:
+    """StageError where so many slots of this size take more than half of the machine's memory; of a
+    GPU's, torch says when it is full."""
+    needed = count * _bytes_of_slot(decoder, positions, tokens)
+    if decoder.device.type == "cpu" and needed > _memory(decoder.device) // 2:
+        raise StageError(
+            f"batch_size {count} takes {needed / 1e9:.1f} GB, more than half of this machine's "
+            f"memory: leave it out, which makes it {slots_that_fit(decoder)}, or set it lower"
+        )
+
+
+def _bytes_of_slot(decoder: Decoder, positions: int, tokens: int) -> int:
+    """With room for so many positions of each beam, and encoder states."""
+    states = 2 * len(decoder.layers) * decoder.heads * decoder.head_width * decoder.dtype.itemsize
+    written = decoder.beams * (states + BINS * torch.float32.itemsize)
+    return positions * written + tokens * states
 
 
 def _memory(device: torch.device) -> int:

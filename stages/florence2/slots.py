@@ -195,6 +195,13 @@ class Slots:
         rows = torch.tensor(slots, dtype=torch.long, device=self.tokens.device)
         self.position[rows], self.active[rows] = 0, False
 
+    def wipe(self, slots: Sequence[int]) -> None:
+        """Clear what answers left that met numbers that are not finite: masked, they still count,
+        for 0 times one is none either."""
+        rows = torch.tensor(slots, dtype=torch.long, device=self.tokens.device)
+        for tensor in (*tensors(self.caches), self.end):
+            tensor[rows] = 0
+
     def move(self, source: int, target: int) -> None:
         """Copy one slot's answer over another's."""
         for tensor in tensors(self):

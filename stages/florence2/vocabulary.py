@@ -123,8 +123,8 @@ def _first_location(backend: Any) -> int:
     ids = [_id(backend, f"<loc_{bin}>") for bin in range(BINS)]
     if ids != list(range(first, first + BINS)):
         raise StageError(
-            "the tokenizer's location tokens <loc_0> to <loc_999> are not in one unbroken row: "
-            "they were added in another order than Florence-2's, use its own tokenizer files"
+            "the tokenizer's location tokens <loc_0> to <loc_999> are not in one unbroken row, as "
+            "Florence-2 has them: use its own tokenizer files"
         )
     return first
 
