@@ -240,7 +240,7 @@ def test_a_model_that_does_not_load_ends_the_run_at_once(
     shutil.copytree(checkpoint_of(project), project / "broken")
     (project / "broken" / "model.safetensors").write_bytes(b"broken")
     write_pipelines(project, project / "broken", min_score=0.0)
-    with pytest.raises(AnnotatorError, match="broken does not load"):
+    with pytest.raises(AnnotatorError, match=r"^models\.tiny: checkpoint .*broken does not load"):
         run_in(project, executor_name=executor, workers=workers)
     assert Store.open(project / "tables" / "cells").versions() == []
 

@@ -1,11 +1,13 @@
 """Florence2: one stage for the whole list of tasks, since they share one vision encoding."""
 
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
 from typing import Any, ClassVar
 
 from pydantic import model_validator
 
 from stages.base import Model, Proposer, Session
+from stages.errors import StageError
 from stages.florence2.combinations import mistakes
 from stages.florence2.options import Options
 from stages.florence2.prompts import TASKS
@@ -39,9 +41,11 @@ class Florence2(Options, Proposer):
 
         options = super().identity(models)
         del options["batch_size"]
+        with self._naming_the_model():
+            model = identity(models[self.model])
         return {
             **options,
-            "model": identity(models[self.model]),
+            "model": model,
             "max_new_tokens": self.token_limits(),
             "prompts": {task: TASKS[task].prompt for task in self.tasks},
         }
@@ -49,4 +53,13 @@ class Florence2(Options, Proposer):
     def open(self, models: Mapping[str, Model]) -> Session:
         from stages.florence2.session import Florence2Session
 
-        return Florence2Session.open(self, models[self.model])
+        with self._naming_the_model():
+            return Florence2Session.open(self, models[self.model])
+
+    @contextmanager
+    def _naming_the_model(self) -> Iterator[None]:
+        """As pipelines.yaml does, where something is wrong with it."""
+        try:
+            yield
+        except StageError as error:
+            raise StageError(f"models.{self.model}: {error}") from error
