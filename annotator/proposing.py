@@ -138,7 +138,7 @@ def stamp(table: pa.Table, rows: Column | None = None, **values: str | int) -> p
     return table
 
 
-@lru_cache(maxsize=2)
+@lru_cache(maxsize=1)
 def _open_sessions(
     stages: tuple[AnyProposer, ...],
     models: tuple[tuple[str, Model], ...],
@@ -150,7 +150,7 @@ def _open_sessions(
     sessions = tuple(stage.open(dict(models)) for stage in stages)
     if recipe_id(what_proposes(stages, dict(models), round)) != recipe:
         raise StageError(
-            "a checkpoint was changed after the run had been planned: nothing that it says is "
-            "kept, run again when it is whole"
+            "a checkpoint is not the one that the run was planned with: run again once nothing "
+            "writes to it, and all workers see the same files"
         )
     return sessions

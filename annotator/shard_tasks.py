@@ -25,8 +25,8 @@ class Judging:
 def what_proposes(
     stages: Sequence[AnyProposer], models: Mapping[str, Model], round: int
 ) -> dict[str, Any]:
-    """All that makes the candidates, as their recipe is the hash of; StageError where a checkpoint
-    is not there."""
+    """All that makes the candidates; their recipe is its hash. StageError where a checkpoint cannot
+    be read."""
     return {
         "schema": SCHEMA_VERSION,
         "sidecars": SIDECARS_BEHAVIOUR,

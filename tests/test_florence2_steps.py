@@ -142,7 +142,7 @@ def test_slots_that_take_more_than_half_of_the_memory_are_refused(exact, picture
         Engine(exact, decoding, 16)
     pages["SC_PHYS_PAGES"] = int(2.2 * laid_out) // 4096
     engine = Engine(exact, decoding, 16)
-    with pytest.raises(StageError, match="or set it lower"):  # the slots would have to grow
+    with pytest.raises(StageError, match="or set it below 16"):  # the slots would have to grow
         engine.run(pictures, [Request(0, task) for task in ROOTS])
 
 

@@ -252,7 +252,7 @@ def test_weights_that_change_do_not_pass_for_those_that_were_planned(project: Pa
     config = load_config(project / "pipelines.yaml")
     plan = plan_run(config, "cells")
     change_weights(mine)
-    with pytest.raises(AnnotatorError, match="was changed after the run had been planned"):
+    with pytest.raises(AnnotatorError, match="is not the one that the run was planned with"):
         execute(plan)
     assert Store.open(project / "tables" / "cells").versions() == []
     captions = []

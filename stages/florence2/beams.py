@@ -81,7 +81,7 @@ class _Search:
         found, place = self.slots.open, self.slots.position[:, None, None]
         found.ids.scatter_(2, place + 1, token[:, :, None])
         found.chosen.scatter_(2, place, chosen[:, :, None])
-        return self._ends(token)[:, 0]
+        return self._ends(token)[:, 0] | ~self.end[:, 0].isfinite()
 
     def several_beams(self, logits: torch.Tensor) -> torch.Tensor:
         """Beam search: whether `beams` answers of a slot have ended, (slots,)."""

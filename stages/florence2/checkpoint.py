@@ -3,6 +3,8 @@
 import functools
 import hashlib
 import json
+from collections.abc import Iterator
+from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -54,6 +56,15 @@ class Checkpoint:
     def parameters(self) -> int:
         """How many numbers the model has learnt."""
         return sum(weight.numel() for weight in self.model.parameters())
+
+
+@contextmanager
+def naming_the_model(name: str) -> Iterator[None]:
+    """As pipelines.yaml does, where something is wrong with it."""
+    try:
+        yield
+    except StageError as error:
+        raise StageError(f"models.{name}: {error}") from error
 
 
 def identity(model: "Model") -> dict[str, Any]:

@@ -93,16 +93,18 @@ class ContinuousDecoding(Generic[Key]):
 
     def _leave(self, ended: Sequence[int]) -> None:
         """Unless gaps are stepped anyway, the last answers move into them."""
-        self._slots.empty(ended)
-        finite = self._slots.end[ended].isfinite().all(dim=2).all(dim=1).tolist()
-        if broken := [slot for slot, whole in zip(ended, finite, strict=True) if not whole]:
-            self._slots.wipe(broken)
+        before = set(self._going)
         for slot in reversed(ended):
             del self._going[slot]
             last = max(self._going, default=slot)
             if slot < last and not self.steps.every_slot:
                 self._slots.move(last, slot)
                 self._going[slot] = self._going.pop(last)
+        left = sorted(before - set(self._going))
+        self._slots.empty(left)
+        finite = self._slots.end[left].isfinite().flatten(1).all(dim=1).tolist()
+        if broken := [slot for slot, whole in zip(left, finite, strict=True) if not whole]:
+            self._slots.wipe(broken)
 
     def _answers(self, ended: Sequence[int]) -> Iterator[tuple[tuple[int, ...], TokenScores]]:
         """Of these slots. They come over together: a GPU makes the host wait each time."""
@@ -112,9 +114,10 @@ class ContinuousDecoding(Generic[Key]):
         ids, chosen = best.ids[rows, 0, 1:].cpu().numpy(), best.chosen[rows, 0].cpu().numpy()
         origin = best.origin[rows, 0]
         end = slots.end[rows].gather(2, origin[:, :, None])[:, :, 0].cpu().numpy()
-        ends = ids == self.vocabulary.eos
-        # Where numbers are not finite, an answer may have no end.
-        lengths = np.where(ends.any(axis=1), ends.argmax(axis=1) + 1, ids.shape[1])
+        finite = np.isfinite(end)
+        first = ((ids == self.vocabulary.eos) | ~finite).argmax(axis=1)
+        # The end counts where it was computed of numbers.
+        lengths = first + finite[np.arange(len(first)), first]
         written = np.arange(ids.shape[1]) < lengths[:, None]
         answers, places = np.nonzero(self._is_location(ids) & written)
         a, p = (torch.as_tensor(of, device=origin.device) for of in (answers, places))

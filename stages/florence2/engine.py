@@ -138,7 +138,6 @@ class Engine:
 
     def _result(self, job: Job, tokens: tuple[int, ...], scores: TokenScores) -> Result:
         task, vocabulary = job.request.task, self.checkpoint.vocabulary
-        answer = parse_answer(
-            tokens, TASKS[task].output, vocabulary, self._limit(task), scores.finite_tokens()
-        )
+        broken = tokens[-1:] != (vocabulary.eos,)
+        answer = parse_answer(tokens, TASKS[task].output, vocabulary, self._limit(task), broken)
         return Result(job.request, job.prompt, tokens, answer, scores)

@@ -58,15 +58,13 @@ def parse_answer(
     output: Output,
     vocabulary: Vocabulary,
     limit: int,
-    finite: int | None = None,
+    broken: bool = False,
 ) -> Answer:
     """Never raises. `tokens` are the generated ones, without the decoder's start token.
 
-    An end token at position `limit - 1` was forced there, so that answer is truncated too. So is
-    one of which only the first `finite` tokens come of numbers that are finite.
+    An end token at position `limit - 1` was forced there, so that answer is truncated too. So is a
+    `broken` one, after whose tokens the model computed numbers that are not finite.
     """
-    broken = finite is not None and finite < len(tokens)
-    tokens = tokens[:finite] if broken else tokens
     end = next((i for i, token in enumerate(tokens) if token == vocabulary.eos), len(tokens))
     truncated = end >= min(limit - 1, len(tokens))
     reader = _Reader(tokens[:end], vocabulary)
@@ -80,7 +78,7 @@ def parse_answer(
     if truncated:
         instances = reader.without_open_polygon(instances)
         if broken:
-            reader.flag_not_finite()
+            reader.flag_not_finite(end)
         else:
             reader.flag_limit(limit)
     return Answer(text, text_tokens, instances, tuple(reader.flags), truncated)
@@ -138,10 +136,10 @@ class _Reader:
             self._flag("loop", repeated[0], self._transcript(repeated))
         self._flag("truncated", len(self.tokens), f"limit of {limit} tokens")
 
-    def flag_not_finite(self) -> None:
+    def flag_not_finite(self, position: int) -> None:
         self._flag(
             "not_finite",
-            len(self.tokens),
+            position,
             "the model computed numbers that are not finite, as in too narrow a dtype",
         )
 

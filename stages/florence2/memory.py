@@ -52,9 +52,11 @@ def check_room(decoder: Decoder, count: int, positions: int, tokens: int) -> Non
     GPU's, torch says when it is full."""
     needed = count * _bytes_of_slot(decoder, positions, tokens)
     if decoder.device.type == "cpu" and needed > _memory(decoder.device) // 2:
+        fit = slots_that_fit(decoder)
+        cure = f"leave it out, which makes it {fit}, or " if fit < count else ""
         raise StageError(
             f"batch_size {count} takes {needed / 1e9:.1f} GB, more than half of this machine's "
-            f"memory: leave it out, which makes it {slots_that_fit(decoder)}, or set it lower"
+            f"memory: {cure}set it below {count}"
         )
 
 

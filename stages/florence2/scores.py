@@ -32,11 +32,6 @@ class TokenScores:
     location_positions: NDArray[np.int64]
     locations: NDArray[np.float32]
 
-    def finite_tokens(self) -> int:
-        """How many tokens were written before the model computed a number that is not finite."""
-        broken = np.flatnonzero(~np.isfinite(self.end))
-        return int(broken[0]) if len(broken) else len(self.end)
-
     def at_locations(self, positions: Sequence[int]) -> NDArray[np.float64]:
         """Rows of `locations` at these positions, each of which holds a location token."""
         rows = np.searchsorted(self.location_positions, np.asarray(positions, dtype=np.int64))

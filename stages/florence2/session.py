@@ -16,6 +16,7 @@ from schemas.samples import Sample, decode_image
 from stages.base import Model
 from stages.errors import StageError
 from stages.florence2.cascades import Inquiry, KnownRegion
+from stages.florence2.checkpoint import naming_the_model
 from stages.florence2.encoders import open_encoders
 from stages.florence2.engine import Decoding, Engine
 from stages.florence2.loading import load_checkpoint
@@ -44,8 +45,9 @@ class Florence2Session:
             early_stopping=options.early_stopping,
         )
         with _room_on_gpu(options.batch_size):
-            checkpoint = load_checkpoint(model)
-            encoders = open_encoders(checkpoint, model.backend)
+            with naming_the_model(options.model):
+                checkpoint = load_checkpoint(model)
+                encoders = open_encoders(checkpoint, model.backend)
             return cls(options, Engine(checkpoint, decoding, options.batch_size, encoders))
 
     @property

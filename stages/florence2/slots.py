@@ -196,8 +196,8 @@ class Slots:
         self.position[rows], self.active[rows] = 0, False
 
     def wipe(self, slots: Sequence[int]) -> None:
-        """Clear what answers left that met numbers that are not finite: masked, they still count,
-        for 0 times one is none either."""
+        """Zero what answers left that met numbers that are not finite: a masked place is multiplied
+        by 0, and 0 times NaN is NaN."""
         rows = torch.tensor(slots, dtype=torch.long, device=self.tokens.device)
         for tensor in (*tensors(self.caches), self.end):
             tensor[rows] = 0

@@ -1,13 +1,11 @@
 """Florence2: one stage for the whole list of tasks, since they share one vision encoding."""
 
-from collections.abc import Iterator, Mapping
-from contextlib import contextmanager
+from collections.abc import Mapping
 from typing import Any, ClassVar
 
 from pydantic import model_validator
 
 from stages.base import Model, Proposer, Session
-from stages.errors import StageError
 from stages.florence2.combinations import mistakes
 from stages.florence2.options import Options
 from stages.florence2.prompts import TASKS
@@ -37,11 +35,11 @@ class Florence2(Options, Proposer):
 
     def identity(self, models: Mapping[str, Model]) -> dict[str, Any]:
         """The checkpoint's content in place of its name; not the batch size; limits and prompts."""
-        from stages.florence2.checkpoint import identity
+        from stages.florence2.checkpoint import identity, naming_the_model
 
         options = super().identity(models)
         del options["batch_size"]
-        with self._naming_the_model():
+        with naming_the_model(self.model):
             model = identity(models[self.model])
         return {
             **options,
@@ -53,13 +51,4 @@ class Florence2(Options, Proposer):
     def open(self, models: Mapping[str, Model]) -> Session:
         from stages.florence2.session import Florence2Session
 
-        with self._naming_the_model():
-            return Florence2Session.open(self, models[self.model])
-
-    @contextmanager
-    def _naming_the_model(self) -> Iterator[None]:
-        """As pipelines.yaml does, where something is wrong with it."""
-        try:
-            yield
-        except StageError as error:
-            raise StageError(f"models.{self.model}: {error}") from error
+        return Florence2Session.open(self, models[self.model])
